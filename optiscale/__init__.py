@@ -1,0 +1,3 @@
+"""OptiScale: neural scaling laws in materials science."""
+
+__version__ = "0.1.0"
