@@ -1,0 +1,130 @@
+"""Read a study file strictly; what is wrong is said in one line that names the field and the remedy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from optiscale.config.study import Study
+from optiscale.errors import UserError
+from optiscale.io import atomic_write
+
+
+def load_study(path: Path | str, overrides: Sequence[str] = ()) -> Study:
+    """Read a study from a YAML file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    overrides
+        "key=value" with dots between nested keys; the value is YAML.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, is not YAML, or a field is unknown, of the wrong type or impossible.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); name a study file such as experiments/demo.yaml"
+        ) from error
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds no fields; a study needs name, models and grid (see experiments/demo.yaml)")
+    for override in overrides:
+        _override(content, override)
+    return parse_study(content, origin=str(path))
+
+
+def parse_study(content: dict[str, Any], *, origin: str = "study") -> Study:
+    """Check the content of a study file."""
+    try:
+        return Study.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{origin}: {_first_line(error)}") from error
+
+
+def save_study(study: Study, path: Path) -> None:
+    """Write the resolved study as YAML, atomically."""
+    with atomic_write(path, "w") as stream:
+        yaml.safe_dump(study.model_dump(mode="json"), stream, sort_keys=False, allow_unicode=True)
+
+
+def _override(content: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise UserError(f"--set {override}: write it as key=value, e.g. --set training.batch_size=32")
+    *parents, last = key.split(".")
+    place: Any = content
+    for name in parents:
+        place = _step(place, name, override, make=True)
+    if isinstance(place, list):
+        place[_index(place, last, override)] = yaml.safe_load(text)
+    else:
+        place[last] = yaml.safe_load(text)
+
+
+def _step(place: Any, name: str, override: str, *, make: bool) -> Any:
+    if isinstance(place, list):
+        return place[_index(place, name, override)]
+    if make and place.get(name) is None:
+        place[name] = {}
+    inner = place[name]
+    if not isinstance(inner, dict | list):
+        raise UserError(f"--set {override}: {name} is {inner!r} and has no fields inside")
+    return inner
+
+
+def _index(place: list[Any], name: str, override: str) -> int:
+    if not name.isdigit() or int(name) >= len(place):
+        raise UserError(f"--set {override}: {name!r} is not a place in a list of {len(place)}; count from 0")
+    return int(name)
+
+
+def _first_line(error: ValidationError) -> str:
+    """One line for the first problem: field, value, remedy."""
+    errors = error.errors()
+    first = errors[0]
+    location = list(first["loc"])
+    field = ".".join(str(part) for part in location) or "study"
+    if first["type"] == "extra_forbidden":
+        known = _fields_at(location[:-1])
+        close = difflib.get_close_matches(str(location[-1]), known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known fields: {', '.join(known)}"
+        return f"unknown field {field}; {hint}"
+    if first["type"] == "missing":
+        return f"field {field} is missing; add it"
+    message = first["msg"].removeprefix("Value error, ")
+    value = first["input"]
+    shown = f" (got {value!r})" if isinstance(value, str | int | float | bool | None) else ""
+    return f"{field}: {message[0].lower()}{message[1:]}{shown}"
+
+
+def _fields_at(location: Sequence[Any]) -> list[str]:
+    """Names of the fields that the schema allows at a place of the study file."""
+    model: Any = Study
+    for part in location:
+        if isinstance(part, int) or not (isinstance(model, type) and issubclass(model, BaseModel)):
+            continue
+        info = model.model_fields.get(str(part))
+        model = _model_in(info.annotation) if info else model
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+
+
+def _model_in(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    found = (_model_in(inner) for inner in get_args(annotation))
+    return next((model for model in found if model is not None), None)

@@ -1,0 +1,190 @@
+"""The LightningDataModule: a split by composition, a nested subset of size D, and its loaders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from optiscale.config.study import Data, Graph
+from optiscale.dataset import OpticalDataset, nested_order, split_as_given, split_by_composition
+from optiscale.dataset.split import Part
+from optiscale.errors import UserError
+from optiscale.graphs import CrystalBatch, GraphStore
+
+EVALUATION_BATCH = 256
+
+
+def rows_of(dataset: OpticalDataset, data: Data) -> dict[Part, np.ndarray]:
+    """Return the rows of each part of the split that a study asks for.
+
+    Raises
+    ------
+    UserError
+        If the training or the validation part is empty.
+    """
+    if data.split.given:
+        parts = split_as_given(dataset.materials)
+    else:
+        formulas = dataset.materials["formula"]
+        parts = split_by_composition(formulas, fractions=data.split.fractions, seed=data.split.seed)
+    for part in ("train", "validation"):
+        if len(parts[part]) == 0:
+            raise UserError(
+                f"data.split: the {part} part of {dataset.folder} is empty ({len(dataset)} materials); "
+                f"raise its fraction or take a larger data set"
+            )
+    return parts
+
+
+def subset_rows(
+    dataset: OpticalDataset, train_rows: np.ndarray, *, D: int, subset_seed: int, stratify: str
+) -> np.ndarray:
+    """Return the training rows of the subset of size D; a smaller D gives a prefix of a larger one.
+
+    Raises
+    ------
+    UserError
+        If the training part has fewer than D materials.
+    """
+    if len(train_rows) < D:
+        raise UserError(
+            f"data_sizes: D = {D}, but the training part of {dataset.folder} has {len(train_rows)} materials "
+            f"(of {len(dataset)}); lower D or take a larger data set"
+        )
+    strata = dataset.n_sites[train_rows] if stratify == "n_sites" else None
+    return nested_order(train_rows, seed=subset_seed, strata=strata)[:D]
+
+
+class CrystalRows(Dataset[CrystalBatch]):
+    """Rows of a data set; a whole batch is gathered at once from the flat arrays, nothing is collated."""
+
+    def __init__(self, graphs: GraphStore, rows: np.ndarray, *, angles: bool) -> None:
+        self.graphs = graphs
+        self.rows = rows
+        self.angles = angles
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, place: int) -> CrystalBatch:
+        return self.__getitems__([place])
+
+    def __getitems__(self, places: Sequence[int]) -> CrystalBatch:
+        """Gather the crystals at `places`; the DataLoader calls this once a batch."""
+        return self.graphs.batch(self.rows[np.asarray(places)], angles=self.angles)
+
+
+class EpochBatches(Sampler[list[int]]):
+    """Shuffled batches; a last batch of one crystal joins the one before, since batch norm needs two."""
+
+    def __init__(self, n: int, batch_size: int, generator: torch.Generator) -> None:
+        self.n = n
+        self.batch_size = batch_size
+        self.generator = generator
+
+    def __len__(self) -> int:
+        full, rest = divmod(self.n, self.batch_size)
+        return max(1, full + (rest > 1))
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = torch.randperm(self.n, generator=self.generator).tolist()
+        batches = len(self)
+        for place in range(batches):
+            end = self.n if place == batches - 1 else (place + 1) * self.batch_size
+            yield order[place * self.batch_size : end]
+
+
+def _whole(batch: CrystalBatch) -> CrystalBatch:
+    return batch
+
+
+class OpticalDataModule(pl.LightningDataModule):
+    """Crystals of a study for one cell.
+
+    Parameters
+    ----------
+    dataset
+        The cached data set.
+    data
+        Split and subsets.
+    graph
+        Cutoffs.
+    D
+        Number of training materials.
+    subset_seed
+        Which permutation the subset is a prefix of.
+    batch_size
+        Training batch.
+    seed
+        Of the shuffling.
+    angles
+        Whether the network reads angles.
+    """
+
+    def __init__(
+        self,
+        dataset: OpticalDataset,
+        *,
+        data: Data,
+        graph: Graph,
+        D: int,
+        subset_seed: int,
+        batch_size: int,
+        seed: int,
+        angles: bool,
+    ) -> None:
+        super().__init__()
+        self.dataset = dataset
+        self.data = data
+        self.graph = graph
+        self.D = D
+        self.subset_seed = subset_seed
+        self.batch_size = batch_size
+        self.seed = seed
+        self.angles = angles
+        self.graphs: GraphStore | None = None
+        self.rows: dict[Part, np.ndarray] = {}
+
+    def prepare_data(self) -> None:
+        """Build the graphs of the data set if they are not cached; keeps no state."""
+        GraphStore.open(self.dataset, cutoff=self.graph.cutoff, angle_cutoff=self.graph.angle_cutoff)
+
+    def setup(self, stage: str | None = None) -> None:  # noqa: ARG002  every stage reads the same arrays
+        """Open the graphs and draw the rows of every part."""
+        self.graphs = GraphStore.open(self.dataset, cutoff=self.graph.cutoff, angle_cutoff=self.graph.angle_cutoff)
+        parts = rows_of(self.dataset, self.data)
+        train = subset_rows(
+            self.dataset,
+            parts["train"],
+            D=self.D,
+            subset_seed=self.subset_seed,
+            stratify=self.data.subset.stratify,
+        )
+        self.rows = {**parts, "train": train}
+        # the generator lives as long as the module: epochs differ, runs with the same seed do not
+        self._generator = torch.Generator().manual_seed(self.seed)
+
+    def train_dataloader(self) -> DataLoader[CrystalBatch]:
+        """Shuffled batches of the subset."""
+        batches = EpochBatches(self.D, self.batch_size, self._generator)
+        return DataLoader(self._crystals("train"), batch_sampler=batches, collate_fn=_whole)
+
+    def val_dataloader(self) -> DataLoader[CrystalBatch]:
+        """Every validation material once."""
+        return self._evaluation("validation")
+
+    def test_dataloader(self) -> DataLoader[CrystalBatch]:
+        """Every test material once."""
+        return self._evaluation("test")
+
+    def _evaluation(self, part: Part) -> DataLoader[CrystalBatch]:
+        return DataLoader(self._crystals(part), batch_size=EVALUATION_BATCH, collate_fn=_whole)
+
+    def _crystals(self, part: Part) -> CrystalRows:
+        if self.graphs is None:
+            raise RuntimeError("call setup() before asking for a loader")
+        return CrystalRows(self.graphs, self.rows[part], angles=self.angles)

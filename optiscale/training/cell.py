@@ -1,0 +1,109 @@
+"""One cell of a study: a network of width W trained on D materials with one seed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+import torch
+
+from optiscale.config import Model, NetworkConfig, Study
+from optiscale.dataset import Manifest
+from optiscale.errors import UserError
+from optiscale.io import value_hash
+from optiscale.networks import TargetSpec, build_network, count_parameters
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """What distinguishes a run from the others of its study; `width` is None for a network of fixed width."""
+
+    model: str
+    width: int | None
+    D: int
+    seed: int
+    subset_seed: int
+
+    @property
+    def id(self) -> str:
+        """Name of the cell's folder."""
+        width = "" if self.width is None else f"_W{self.width}"
+        return f"{self.model}{width}_D{self.D}_s{self.seed}_t{self.subset_seed}"
+
+
+def network_config(study: Study, cell: Cell) -> NetworkConfig:
+    """Return the network of a cell, with its width."""
+    config = study.models[cell.model].network
+    return config if cell.width is None else config.model_copy(update={"width": cell.width})
+
+
+def cell_hash(study: Study, cell: Cell) -> str:
+    """Return the config hash: it changes with every field that can change the result, and with no other.
+
+    The device is not part of it: runs of one study may come from several machines; every row says which.
+    """
+    model = study.models[cell.model]
+    training = model.training.model_dump(mode="json", exclude={"device"})
+    return value_hash(
+        {
+            "cell": asdict(cell),
+            "split": study.data.split.model_dump(mode="json"),
+            "stratify": study.data.subset.stratify,
+            "graph": study.graph.model_dump(mode="json"),
+            "network": network_config(study, cell).model_dump(mode="json"),
+            "optimizer": model.optimizer.model_dump(mode="json"),
+            "targets": [model.components, model.scalars],
+            "training": training,
+        }
+    )
+
+
+def target_spec(model: Model, manifest: Manifest) -> TargetSpec:
+    """Return what a model predicts of a data set: everything, unless the study names less.
+
+    Raises
+    ------
+    UserError
+        If the study names a target that the data set does not have.
+    """
+    names = [scalar.name for scalar in manifest.scalars]
+    components = _chosen("components", model.components, list(manifest.components))
+    scalars = _chosen("scalars", model.scalars, names)
+    return TargetSpec(
+        n_omega=manifest.energy.n if components else 0,
+        components=tuple(components),
+        scalars=tuple(scalars),
+        nonnegative=tuple(scalar.name for scalar in manifest.scalars if scalar.nonnegative),
+    )
+
+
+def _chosen(field: str, wanted: list[str] | None, known: list[str]) -> list[str]:
+    if wanted is None:
+        return known
+    for name in wanted:
+        if name not in known:
+            raise UserError(f"models: {field} names {name!r}; the data set has {', '.join(known) or 'none'}")
+    return wanted
+
+
+def make_network(study: Study, cell: Cell, targets: TargetSpec) -> torch.nn.Module:
+    """Build the network of a cell; seed before calling it."""
+    return build_network(
+        network_config(study, cell), targets, cutoff=study.graph.cutoff, angle_cutoff=study.graph.angle_cutoff
+    )
+
+
+def parameters_of(study: Study, cell: Cell, targets: TargetSpec) -> int:
+    """Return N of a cell without allocating its weights."""
+    with torch.device("meta"):
+        return count_parameters(make_network(study, cell, targets))
+
+
+def learning_rate(study: Study, cell: Cell, targets: TargetSpec) -> float:
+    """Return the base learning rate at the width of a cell (see `optiscale.config.study.Optimizer`)."""
+    optimizer = study.models[cell.model].optimizer
+    rate = optimizer.lr
+    if optimizer.lr_rule == "inverse_parameters" and cell.width is not None:
+        reference = Cell(cell.model, optimizer.reference_width, cell.D, cell.seed, cell.subset_seed)
+        rate *= parameters_of(study, reference, targets) / parameters_of(study, cell, targets)
+    return min(rate, optimizer.max_lr or math.inf)

@@ -1,0 +1,150 @@
+"""The LightningModule: published loss, optimizer and schedule, exact validation loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from optiscale.config.study import Length, Schedule, Training
+from optiscale.graphs import CrystalBatch
+from optiscale.networks import Prediction
+
+
+def schedule_factor(schedule: Schedule, length: Length, lr: float) -> Callable[[int], float]:
+    """Return the factor on the learning rate as a function of the epoch or step.
+
+    Linear from `start_lr` to `lr` over the warm-up, then 0.5 (1 + cos(pi t / t_max)) with t counted from the end of
+    the warm-up (Großmann et al., arXiv:2602.05702: 5 warm-up epochs, T_max 500).
+    """
+    start = schedule.start_lr / lr
+    t_max = schedule.t_max or length.total
+
+    def factor(count: int) -> float:
+        if count < schedule.warmup:
+            return start + (1 - start) * count / schedule.warmup
+        return 0.5 * (1 + math.cos(math.pi * min(count - schedule.warmup, t_max) / t_max))
+
+    return factor
+
+
+def batch_losses(
+    prediction: Prediction, batch: CrystalBatch, *, components: list[int], scalars: list[int]
+) -> tuple[Tensor, Tensor]:
+    """Return mean absolute errors a crystal, in float32.
+
+    Parameters
+    ----------
+    prediction
+        What the network says.
+    batch
+        With its true spectra and scalars.
+    components, scalars
+        Places in the data set of what the network predicts.
+
+    Returns
+    -------
+    tuple of Tensor
+        (B,) over all spectral values, (B,) summed over the scalar targets (eV for omega_D).
+    """
+    spectrum_loss = scalar_loss = torch.zeros(batch.n_crystals, device=batch.atomic_number.device)
+    if prediction.spectrum is not None and batch.spectrum is not None:
+        difference = prediction.spectrum.float() - batch.spectrum[:, :, components]
+        spectrum_loss = difference.abs().mean(dim=(1, 2))
+    if prediction.scalars is not None and batch.scalars is not None:
+        scalar_loss = (prediction.scalars.float() - batch.scalars[:, scalars]).abs().sum(dim=1)
+    return spectrum_loss, scalar_loss
+
+
+class OpticalModule(pl.LightningModule):
+    """A network in training.
+
+    Loss = MAE(eps_inter over all values) + MAE(omega_D) (arXiv:2602.05702). `val/loss`, `val/eps_loss` and
+    `val/drude_loss` are exact means over the validation part, summed in float64, whatever the batch size.
+
+    Parameters
+    ----------
+    network
+        Maps a `CrystalBatch` to a `Prediction`.
+    training
+        Length, schedule.
+    lr, weight_decay
+        Of AdamW, at this width.
+    components, scalars
+        Places in the data set of what the network predicts.
+    """
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        *,
+        training: Training,
+        lr: float,
+        weight_decay: float,
+        components: list[int],
+        scalars: list[int],
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.config = training
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.components = components
+        self.scalars = scalars
+        self.graphs_seen = 0
+        self._train_sum = torch.zeros((), dtype=torch.float64)
+        self._train_count = 0
+        self._val_sums = torch.zeros(2, dtype=torch.float64)
+        self._val_count = 0
+
+    def forward(self, batch: CrystalBatch) -> Prediction:
+        """Predict spectra and scalars."""
+        return self.network(batch)
+
+    def training_step(self, batch: CrystalBatch, batch_index: int) -> Tensor:  # noqa: ARG002  Lightning's signature
+        """Return the mean loss of a batch."""
+        spectrum_loss, scalar_loss = self._losses(batch)
+        loss = spectrum_loss.mean() + scalar_loss.mean()
+        self._train_sum = self._train_sum.to(loss.device) + loss.detach().double() * batch.n_crystals
+        self._train_count += batch.n_crystals
+        self.graphs_seen += batch.n_crystals
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Start the sums over."""
+        self._val_sums = torch.zeros(2, dtype=torch.float64, device=self.device)
+        self._val_count = 0
+
+    def validation_step(self, batch: CrystalBatch, batch_index: int) -> None:  # noqa: ARG002
+        """Add a batch to the sums."""
+        losses = torch.stack(self._losses(batch))  # (2, B)
+        self._val_sums += losses.double().sum(dim=1)
+        self._val_count += batch.n_crystals
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the exact means over the validation part."""
+        eps, drude = (self._val_sums / self._val_count).tolist()
+        values = {"val/loss": eps + drude, "val/eps_loss": eps, "val/drude_loss": drude}
+        # Lightning keeps float32: the callback metrics are for its callbacks, the record takes `validation`
+        self.log_dict(values, batch_size=self._val_count)
+        self.validation = values
+
+    def take_train_loss(self) -> float:
+        """Return the mean training loss since the last call (NaN if there was no step)."""
+        mean = float(self._train_sum) / self._train_count if self._train_count else math.nan
+        self._train_sum, self._train_count = torch.zeros((), dtype=torch.float64), 0
+        return mean
+
+    def configure_optimizers(self) -> dict[str, object]:
+        """AdamW with warm-up and cosine, stepped every epoch or every step as the length is counted."""
+        optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay)
+        factor = schedule_factor(self.config.schedule, self.config.length, self.lr)
+        interval = "epoch" if self.config.length.unit == "epochs" else "step"
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": interval}}
+
+    def _losses(self, batch: CrystalBatch) -> tuple[Tensor, Tensor]:
+        return batch_losses(self(batch), batch, components=self.components, scalars=self.scalars)

@@ -1,0 +1,259 @@
+"""Train one cell from its config to its record."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import platform
+import resource
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+from safetensors.torch import save_file
+
+from optiscale.config import Study, Training
+from optiscale.datamodule import OpticalDataModule
+from optiscale.dataset import OpticalDataset
+from optiscale.io import atomic_save, atomic_write, write_json
+from optiscale.networks import count_parameters
+from optiscale.training.cell import Cell, cell_hash, learning_rate, make_network, target_spec
+from optiscale.training.module import OpticalModule
+from optiscale.training.recorder import CURVE_COLUMNS, DivergedError, Recorder
+
+RECORD = "record.json"
+CURVE = "curve.parquet"
+WEIGHTS = "best.safetensors"
+PACKAGES = ("optiscale", "torch", "pytorch-lightning", "torch-geometric", "numpy")
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a caller may add to a run without changing its result.
+
+    Attributes
+    ----------
+    git_commit
+        Of the code, for the record.
+    threads
+        Torch threads, or None for torch's choice.
+    report
+        Called with the step and the validation loss after every validation.
+    callbacks, logger
+        More of Lightning's, for `optiscale train`.
+    resume_from
+        A checkpoint of this cell, or None.
+    """
+
+    git_commit: str = "unknown"
+    threads: int | None = None
+    report: Callable[[int, float], None] | None = None
+    callbacks: Sequence[pl.Callback] = ()
+    logger: Any = False
+    resume_from: Path | None = None
+
+
+@dataclass
+class _Outcome:
+    """How a run ended."""
+
+    status: str = "finished"
+    message: str = ""
+    error: BaseException | None = field(default=None, repr=False)
+
+
+def run_cell(
+    study: Study, cell: Cell, dataset: OpticalDataset, folder: Path, options: RunOptions | None = None
+) -> dict[str, Any]:
+    """Train a cell and write its curve, weights (if the study keeps them) and, last and atomically, its record.
+
+    A run that diverges, runs out of memory or fails is recorded with its message; so is an interrupted one, whose
+    `KeyboardInterrupt` then goes on.
+
+    Parameters
+    ----------
+    study, cell
+        What to train.
+    dataset
+        The cached data set.
+    folder
+        The cell's folder.
+    options
+        Extras that leave the result alone.
+
+    Returns
+    -------
+    dict
+        The row of `runs.parquet`.
+    """
+    options = options or RunOptions()
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    model = study.models[cell.model]
+    with _quiet_lightning():
+        pl.seed_everything(cell.seed, workers=True, verbose=False)  # before the network is built
+        targets = target_spec(model, dataset.manifest)
+        lr = learning_rate(study, cell, targets)
+        network = make_network(study, cell, targets)
+        names = [scalar.name for scalar in dataset.manifest.scalars]
+        module = OpticalModule(
+            network,
+            training=model.training,
+            lr=lr,
+            weight_decay=model.optimizer.weight_decay,
+            components=[dataset.manifest.components.index(name) for name in targets.components],
+            scalars=[names.index(name) for name in targets.scalars],
+        )
+        data = OpticalDataModule(
+            dataset,
+            data=study.data,
+            graph=study.graph,
+            D=cell.D,
+            subset_seed=cell.subset_seed,
+            batch_size=model.training.batch_size,
+            seed=cell.seed,
+            angles=bool(getattr(network, "needs_angles", True)),
+        )
+        recorder = Recorder(keep_weights=study.output.weights == "best", report=options.report)
+        trainer = _trainer(model.training, recorder, options)
+        start = time.perf_counter()
+        outcome = _fit(trainer, module, data, options.resume_from)
+        wall = time.perf_counter() - start
+    record = {
+        "study": study.name,
+        "cell": cell.id,
+        "model": cell.model,
+        "message_passing": getattr(network, "message", ""),
+        "D": cell.D,
+        "width": cell.width,
+        "N": count_parameters(network),
+        "seed": cell.seed,
+        "subset_seed": cell.subset_seed,
+        "lr": lr,
+        **_losses(recorder),
+        "validate_every": "{0[1]} {0[0]}".format(_validation_interval(model.training)),
+        "epochs": trainer.current_epoch,
+        "steps": trainer.global_step,
+        "wall_s": wall,
+        "graphs_per_s": module.graphs_seen / wall,
+        "peak_memory_mb": _peak_memory_mb(module.device),
+        "device": _device_name(module.device),
+        "versions": " ".join(f"{name}={version(name)}" for name in PACKAGES) + f" python={platform.python_version()}",
+        "config_hash": cell_hash(study, cell),
+        "data_hash": dataset.hash,
+        "git_commit": options.git_commit,
+        "finished_at": pd.Timestamp.now(tz="UTC").isoformat(timespec="seconds"),
+        "status": outcome.status,
+        "message": outcome.message,
+    }
+    _write(folder, record, recorder)
+    if isinstance(outcome.error, KeyboardInterrupt):
+        raise outcome.error
+    return record
+
+
+def _fit(trainer: pl.Trainer, module: OpticalModule, data: OpticalDataModule, resume_from: Path | None) -> _Outcome:
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=resume_from, weights_only=True)
+    except DivergedError as error:
+        return _Outcome("diverged", str(error), error)
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        return _Outcome("out_of_memory", _one_line(error), error)
+    except (KeyboardInterrupt, SystemExit) as error:  # Lightning turns Ctrl-C into an exit of its own
+        return _Outcome("interrupted", "stopped by the user", KeyboardInterrupt(str(error)))
+    except Exception as error:  # noqa: BLE001  whatever a user's network raises: it is recorded, the sweep goes on
+        return _Outcome("failed", _one_line(error), error)
+    if trainer.interrupted:
+        return _Outcome("interrupted", "stopped by the user", KeyboardInterrupt())
+    return _Outcome()
+
+
+def _trainer(training: Training, recorder: Recorder, options: RunOptions) -> pl.Trainer:
+    unit, every = _validation_interval(training)
+    accelerator = {"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[training.device]
+    on_cpu = accelerator == "cpu" or not torch.cuda.is_available()
+    return pl.Trainer(
+        accelerator=accelerator,
+        devices=1,  # one device a run: a validation part shared by several would count materials twice
+        precision=training.precision,
+        max_epochs=training.length.epochs if training.length.epochs else -1,
+        max_steps=training.length.steps or -1,
+        gradient_clip_val=training.gradient_clip,
+        check_val_every_n_epoch=every if unit == "epochs" else None,
+        val_check_interval=1.0 if unit == "epochs" else every,
+        num_sanity_val_steps=0,
+        deterministic=on_cpu,  # on a GPU the segment sums of torch_geometric have no deterministic kernel
+        logger=options.logger,
+        callbacks=[recorder, *options.callbacks],
+        enable_checkpointing=any(isinstance(item, pl.callbacks.ModelCheckpoint) for item in options.callbacks),
+        enable_progress_bar=any(isinstance(item, pl.callbacks.ProgressBar) for item in options.callbacks),
+        enable_model_summary=False,
+        log_every_n_steps=1,
+    )
+
+
+def _validation_interval(training: Training) -> tuple[str, int]:
+    every = training.validate_every
+    return ("epochs", every.epochs) if every.epochs is not None else ("steps", every.steps or 1)
+
+
+def _losses(recorder: Recorder) -> dict[str, float | int | None]:
+    best = recorder.best or {}
+    last = recorder.rows[-1] if recorder.rows else {}
+    return {
+        "val_loss": best.get("val_loss", math.nan),
+        "val_eps_loss": best.get("val_eps_loss", math.nan),
+        "val_drude_loss": best.get("val_drude_loss", math.nan),
+        "best_epoch": best.get("epoch"),
+        "best_step": best.get("step"),
+        "train_loss": last.get("train_loss", math.nan),
+    }
+
+
+def _write(folder: Path, record: dict[str, Any], recorder: Recorder) -> None:
+    curve = pd.DataFrame(recorder.rows, columns=list(CURVE_COLUMNS))
+    atomic_save(folder / CURVE, lambda stream: curve.to_parquet(stream, index=False))
+    if recorder.best_weights:
+        with atomic_write(folder / WEIGHTS) as stream:
+            save_file(recorder.best_weights, stream.name)
+    write_json(folder / RECORD, record)  # last: a cell is done when its record exists
+
+
+def _peak_memory_mb(device: torch.device) -> float:
+    """Peak memory of the card, or of the process on a CPU (over its whole life)."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"cpu, {torch.get_num_threads()} threads"
+
+
+def _one_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
+
+
+@contextlib.contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Hide Lightning's start-up lines: a sweep has one progress bar, not hundreds of banners."""
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
+        yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
