@@ -1,0 +1,78 @@
+"""The `network:` section of a study file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from optiscale.errors import UserError
+from optiscale.networks.registry import EDGES, MESSAGES, NETWORKS, NODES, POOLINGS
+
+
+class NetworkConfig(BaseModel):
+    """Which network, how wide, and of which parts. The defaults are the published ones.
+
+    Attributes
+    ----------
+    type
+        A registered network, or ``package.module:Class`` for one's own torch module (see `build_network`).
+    width
+        Hidden width W. OptiMetal needs one (or gets it from a study's list of widths); OptiMate has its own.
+    nodes
+        ``group_period`` or ``atom``.
+    edges
+        ``gaussian`` or ``bessel``.
+    message
+        ``TC``, ``CGC`` or ``GATv2``; by default TC in OptiMetal and GATv2 in OptiMate.
+    pooling
+        ``mean``, ``scalar_attention``, ``vector_attention`` or ``set2set``.
+    heads
+        Attention heads; by default 2 in OptiMetal2B, 8 in OptiMetal3B and 4 in OptiMate.
+    options
+        Keyword arguments for one's own torch module.
+
+    Raises
+    ------
+    UserError
+        If a name is unknown or the fields do not go together.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    type: str = "OptiMetal2B"
+    width: int | None = Field(default=None, ge=1)
+    nodes: str = "group_period"
+    edges: str = "gaussian"
+    message: str | None = None
+    pooling: str = "vector_attention"
+    heads: int | None = Field(default=None, ge=1)
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether `type` is the import path of a user's own module."""
+        return ":" in self.type
+
+    def changed_parts(self, *, names: tuple[str, ...] = ("nodes", "edges", "message", "pooling", "heads")) -> list[str]:
+        """Fields of `names` that differ from their defaults."""
+        return [name for name in names if getattr(self, name) != type(self).model_fields[name].default]
+
+    @model_validator(mode="after")
+    def _check(self) -> NetworkConfig:
+        check_config(self)
+        return self
+
+
+def check_config(config: NetworkConfig) -> None:
+    """Refuse unknown names and fields that do not go together, with a `UserError`."""
+    if config.is_own:
+        for name in config.changed_parts():
+            raise UserError(f"network.{name}: {config.type} gets width and options only; put {name} under options")
+        return
+    network = NETWORKS[config.type]
+    for registry, name in ((NODES, config.nodes), (EDGES, config.edges), (POOLINGS, config.pooling)):
+        registry[name]
+    if config.message is not None:
+        MESSAGES[config.message]
+    network.check_config(config)
