@@ -1,0 +1,33 @@
+"""Scaling laws for any table of losses: read it, average the seeds, fit, compare, write tables.
+
+>>> from optiscale.laws import average_seeds, fit_study, load_published
+>>> fits = fit_study(average_seeds(load_published()))
+
+Needs none of our training: the rest of OptiScale is never imported here.
+"""
+
+from __future__ import annotations
+
+from optiscale.laws.fit import LawFit, fit_law
+from optiscale.laws.losses import average_seeds, read_losses
+from optiscale.laws.reference import load_published, load_published_tables
+from optiscale.laws.registry import LAWS, Law, get_law, register
+from optiscale.laws.report import write_tables
+from optiscale.laws.study import Series, StudyFits, fit_study
+
+__all__ = [
+    "LAWS",
+    "Law",
+    "LawFit",
+    "Series",
+    "StudyFits",
+    "average_seeds",
+    "fit_law",
+    "fit_study",
+    "get_law",
+    "load_published",
+    "load_published_tables",
+    "read_losses",
+    "register",
+    "write_tables",
+]
