@@ -70,15 +70,17 @@ class MaterialPlan:
     volume_scale: tuple[float, float]
 
 
+_ELEMENTS = (
+    "Li", "Na", "Mg", "Al", "Ti", "V", "Cr", "Co", "Ni", "Cu", "Zn", "Ga", "Nb", "Mo", "Ru", "Rh",
+    "Pd", "Ag", "Cd", "In", "Sn", "Ta", "W", "Re", "Os", "Ir", "Pt", "Au", "Tl", "Pb", "Be",
+)  # fmt: skip
+
 # Metals whose light pseudopotentials make a spectrum cheap, in small cells that order in nature.
 INTERMETALLICS = MaterialPlan(
     name="intermetallics",
     version=1,
     seed=20261122,
-    elements=(
-        "Li", "Na", "Mg", "Al", "Ti", "V", "Cr", "Co", "Ni", "Cu", "Zn", "Ga", "Nb", "Mo", "Ru", "Rh",
-        "Pd", "Ag", "Cd", "In", "Sn", "Ta", "W", "Re", "Os", "Ir", "Pt", "Au", "Tl", "Pb", "Be",
-    ),  # fmt: skip
+    elements=_ELEMENTS,
     weights={"B2": 0.38, "L1_0": 0.12, "C1_b": 0.14, "C11_b": 0.06, "L1_2": 0.14, "L2_1": 0.16},
     volume_scale=(0.96, 1.04),
 )
