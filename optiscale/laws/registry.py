@@ -1,4 +1,4 @@
-"""The laws by name, each with its parameters, bounds, first guess and formula.
+r"""The laws by name, each with its parameters, bounds, first guess and formula.
 
 A law of one's own takes five lines::
 
@@ -6,7 +6,7 @@ A law of one's own takes five lines::
                  function=lambda x, b, c: b - c * np.log10(x),
                  parameters=("b", "c"),
                  guess=lambda x, loss: {"b": 2.0, "c": 0.1},
-                 formula="b - c log10(x)", latex=r"b - c \\log_{10} x"))
+                 formula="b - c log10(x)", latex=r"b - c \log_{10} x"))
 
 A parameter whose name starts with ``log10_`` is a length fitted by its logarithm; a fit reports it both ways.
 """

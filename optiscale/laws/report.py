@@ -6,7 +6,7 @@ standard errors, the number of points and the reduced chi-square, which the pape
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,12 +53,12 @@ _Cell = str | _Number
 class _Table:
     caption: str
     formula: tuple[str, str]  # text, LaTeX
-    columns: Sequence[str | Law]
+    columns: Sequence[str]
     rows: Sequence[Sequence[_Cell]]
 
 
 def write_tables(fits: StudyFits, folder: Path) -> list[Path]:
-    """Write ``laws_1d`` and ``maps_2d``, each as ``.md`` and ``.tex``, with a section a study.
+    r"""Write ``laws_1d`` and ``maps_2d``, each as ``.md`` and ``.tex``, with a section a study.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def write_tables(fits: StudyFits, folder: Path) -> list[Path]:
     Returns
     -------
     list of Path
-        The four files. The LaTeX ones are to be read by ``\\input`` and need ``\\usepackage{booktabs}`` alone.
+        The four files. The LaTeX ones are to be read by ``\input`` and need ``\usepackage{booktabs}`` alone.
     """
     written = []
     for stem, kinds in _FILES.items():
@@ -191,22 +191,20 @@ def _number(cell: _Number, plus_minus: str) -> str:
     return text if cell.stderr is None else f"{text}{plus_minus}{cell.stderr:.{cell.digits}f}"
 
 
-def _text(cell: _Cell | Law) -> str:
+def _text(cell: _Cell) -> str:
     if isinstance(cell, _Number):
         text = _number(cell, " ± ") or "–"
         return f"**{text}**" if cell.bold and cell.value is not None else text
-    assert isinstance(cell, str)
     name = cell.strip("$") if cell.startswith("$") else cell
     return name.replace(LOG_PREFIX, "log10 ").replace("|", "/")
 
 
-def _tex(cell: _Cell | Law) -> str:
+def _tex(cell: _Cell) -> str:
     if isinstance(cell, _Number):
         text = _number(cell, r" \pm ")
         if not text:
             return "--"
         return rf"$\mathbf{{{text}}}$" if cell.bold else f"${text}$"
-    assert isinstance(cell, str)
     if cell == "chi2/dof":
         return r"$\chi^2_\nu$"
     if not cell.startswith("$"):
@@ -215,6 +213,3 @@ def _tex(cell: _Cell | Law) -> str:
     bare = name.removeprefix(LOG_PREFIX)
     symbol = _LATEX_SYMBOLS.get(bare, rf"\mathrm{{{bare.translate(_LATEX_SPECIAL)}}}")
     return rf"$\log_{{10}} {symbol}$" if name != bare else f"${symbol}$"
-
-
-_RENDERERS: dict[str, Callable[..., str]] = {".md": _markdown, ".tex": _latex}

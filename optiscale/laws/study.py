@@ -166,14 +166,16 @@ def _tidy(points: pd.DataFrame) -> pd.DataFrame:
 
 
 def _series_of(study: str, model: str, points: pd.DataFrame) -> Iterator[Series]:
-    for n, along_d in points.groupby("N"):
+    for n in sorted(points["N"].unique()):
+        along_d = points[points["N"] == n]
         if along_d["D"].nunique() >= MIN_POINTS:
             widths = along_d["width"].unique()
             width = {"width": int(widths[0])} if len(widths) == 1 and widths[0] else {}
-            yield _fit_series("data", study, model, {"N": int(n), **width}, along_d)  # type: ignore[call-overload]
-    for d, along_n in points.groupby("D"):
+            yield _fit_series("data", study, model, {"N": int(n), **width}, along_d)
+    for d in sorted(points["D"].unique()):
+        along_n = points[points["D"] == d]
         if along_n["N"].nunique() >= MIN_POINTS:
-            yield _fit_series("parameters", study, model, {"D": int(d)}, along_n)  # type: ignore[call-overload]
+            yield _fit_series("parameters", study, model, {"D": int(d)}, along_n)
     n_of_n, n_of_d = points["N"].nunique(), points["D"].nunique()
     if min(n_of_n, n_of_d) >= MIN_POINTS and len(points) >= _MAP_FILLED * n_of_n * n_of_d:
         yield _fit_series("map", study, model, {}, points)

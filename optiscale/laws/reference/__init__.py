@@ -12,12 +12,12 @@ _FOLDER = resources.files(__name__)
 
 
 def load_published() -> pd.DataFrame:
-    """Published losses, averaged over three seeds: study, model, D, width, N, n_seeds, val_loss_mean, val_loss_std."""
+    """Load the published means over three seeds: study, model, D, width, N, n_seeds, val_loss_mean, val_loss_std."""
     with resources.as_file(_FOLDER / "published_losses.csv") as path:
         return read_losses(path)
 
 
 def load_published_tables() -> pd.DataFrame:
-    """Every published number of the fits to these losses: source, study, model, law, quantity, printed (as text)."""
+    """Load every number published for the laws fitted to them: source, study, model, law, quantity, printed (text)."""
     with resources.as_file(_FOLDER / "published_tables.csv") as path:
         return pd.read_csv(path, dtype=str)
