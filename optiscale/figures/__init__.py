@@ -1,0 +1,1 @@
+"""Every picture of a study, drawn from frames, arrays and fits; nothing here trains or fits."""
