@@ -1,0 +1,228 @@
+"""Computing a shelf of spectra: one process a core, resumable, safe to run twice on one folder."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from optiscale.errors import UserError
+from optiscale.spectra.gpaw_recipe import NEWEST
+from optiscale.spectra.interpreter import RECIPE_FILE, find_gpaw
+from optiscale.spectra.progress import show_progress
+from optiscale.structures import INTERMETALLICS, MaterialPlan, PlannedMaterial, plan_materials
+
+PLAN_LENGTH = 4000
+"""Materials of the plan that are computed without a limit."""
+
+Outcome = Literal["done", "failed", "elsewhere", "stopped"]
+
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShelfProgress:
+    """What one call of `compute_shelf` did.
+
+    Attributes
+    ----------
+    done, failed
+        Ids computed, and ids whose calculation failed, by this call.
+    elsewhere
+        Ids that another program had just computed or was computing.
+    left
+        Ids for a later call: not started when the time was over or the user interrupted, or stopped by a signal.
+    """
+
+    done: tuple[str, ...]
+    failed: tuple[str, ...]
+    elsewhere: tuple[str, ...]
+    left: tuple[str, ...]
+
+
+def compute_shelf(
+    out: Path,
+    *,
+    engine: str = "gpaw",
+    workers: int = 1,
+    hours: float | None = None,
+    limit: int | None = None,
+    python: str | None = None,
+    exclude: Collection[str] = (),
+    nice: int = 10,
+    retry_failed: bool = False,
+    plan: MaterialPlan = INTERMETALLICS,
+) -> ShelfProgress:
+    """Compute the materials of a plan that have no record yet.
+
+    A record is ``out/<id>.npz``; a failure leaves ``out/<id>.failed.json``. The call may be killed at any time: records
+    appear whole or not at all. Each material is guarded by a lock that its calculation holds too, so that programs on
+    the same folder never do the same work, not even beside the orphan of a killed one.
+
+    Parameters
+    ----------
+    out
+        Folder of the records; made if missing.
+    engine
+        ``"gpaw"``.
+    workers
+        Calculations at a time, of one thread each.
+    hours
+        Start nothing after this time; what runs then is finished.
+    limit
+        Compute at most so many materials; without it the first `PLAN_LENGTH` of the plan.
+    python
+        The interpreter that has GPAW; searched for if None.
+    exclude
+        Ids that need no record, such as those of a packed shelf.
+    nice
+        Added to the niceness of the calculations.
+    retry_failed
+        Try materials again that failed before.
+    plan
+        What to compute, in its order.
+
+    Returns
+    -------
+    ShelfProgress
+
+    Raises
+    ------
+    UserError
+        For an impossible argument, if no interpreter with GPAW is found, or if GPAW stops for a reason that is not the
+        material's.
+    """
+    if engine != "gpaw":
+        raise UserError(f"engine {engine!r} is unknown; use 'gpaw'")
+    if workers < 1:
+        raise UserError(f"workers must be at least 1, not {workers}")
+    if hours is not None and not hours > 0:
+        raise UserError(f"hours must be above 0, not {hours}")
+    if limit is not None and limit < 1:
+        raise UserError(f"limit must be at least 1, not {limit}")
+    interpreter = find_gpaw(python)
+    out = Path(out).resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    todo = [
+        material
+        for material in plan_materials(PLAN_LENGTH, plan=plan)
+        if material.id not in exclude and not _is_settled(out, material.id, retry_failed)
+    ][:limit]
+    job = {"out": str(out), "recipe_version": NEWEST, "plan": f"{plan.name}-{plan.version}", "nice": nice}
+    shelf = _Shelf(out=out, python=interpreter, job=job, retry_failed=retry_failed)
+    return shelf.compute(todo, workers=workers, deadline=None if hours is None else time.time() + 3600 * hours)
+
+
+def _is_settled(out: Path, name: str, retry_failed: bool) -> bool:
+    """Whether a material has a record, or a failure that is to be left alone."""
+    return (out / f"{name}.npz").exists() or (not retry_failed and (out / f"{name}.failed.json").exists())
+
+
+@contextmanager
+def _claim(out: Path, name: str) -> Iterator[int | None]:
+    """Lock a material; yield the lock's file descriptor, or None if another program holds it.
+
+    The kernel keeps the lock for as long as any process has the descriptor open: a calculation that inherits it stays
+    protected if this process is killed, and no lock outlives its holders.
+    """
+    descriptor = os.open(out / f".{name}.lock", os.O_CREAT | os.O_RDWR, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
+            return
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Shelf:
+    """A folder of records in the making."""
+
+    out: Path
+    python: str
+    job: dict[str, Any]
+    retry_failed: bool
+
+    def compute(self, todo: list[PlannedMaterial], *, workers: int, deadline: float | None) -> ShelfProgress:
+        """Run the calculations, `workers` at a time."""
+        outcomes: dict[str, Outcome] = {}
+        stop = threading.Event()
+
+        def run(material: PlannedMaterial) -> None:
+            if not stop.is_set() and (deadline is None or time.time() < deadline):
+                outcomes[material.id] = self._compute_one(material)
+
+        with ThreadPoolExecutor(workers) as pool, show_progress(len(todo), deadline=deadline) as report:
+            futures = {pool.submit(run, material): material.id for material in todo}
+            try:
+                for future in as_completed(futures):
+                    name = futures[future]
+                    future.result()  # raises what stopped the calculation
+                    if name in outcomes:
+                        report(name, outcomes[name])
+            except KeyboardInterrupt:
+                report.message("interrupted: what is done is kept")
+            finally:
+                stop.set()  # after an interrupt or an error no further calculation starts
+
+        def ids(*wanted: Outcome | None) -> tuple[str, ...]:
+            return tuple(material.id for material in todo if outcomes.get(material.id) in wanted)
+
+        return ShelfProgress(
+            done=ids("done"), failed=ids("failed"), elsewhere=ids("elsewhere"), left=ids("stopped", None)
+        )
+
+    def _compute_one(self, material: PlannedMaterial) -> Outcome:
+        """Compute one material, unless another program does or did."""
+        failure = self.out / f"{material.id}.failed.json"
+        with _claim(self.out, material.id) as lock:
+            if lock is None or (self.out / f"{material.id}.npz").exists():
+                return "elsewhere"
+            if not self.retry_failed and failure.exists():
+                return "elsewhere"
+            failure.unlink(missing_ok=True)
+            for stale in self.out.glob(f".{material.id}.*.tmp"):  # left by a killed calculation; the lock is ours
+                stale.unlink()
+            if not self._run_recipe(material, lock):
+                return "stopped"
+            # The material is settled, so whoever still waits for this very file will find its record or its failure.
+            (self.out / f".{material.id}.lock").unlink(missing_ok=True)
+            return "done" if (self.out / f"{material.id}.npz").exists() else "failed"
+
+    def _run_recipe(self, material: PlannedMaterial, lock: int) -> bool:
+        """Run the recipe in its interpreter; it leaves a record or a failure, unless a signal stops it: False."""
+        atoms = material.build()
+        job = self.job | {
+            "id": material.id,
+            "prototype": material.prototype,
+            "volume_scale": material.volume_scale,
+            "cell": atoms.cell.array.tolist(),
+            "numbers": atoms.numbers.tolist(),
+            "positions": atoms.positions.tolist(),
+        }
+        finished = subprocess.run(
+            [self.python, str(RECIPE_FILE)],
+            input=json.dumps(job),
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | _ONE_THREAD,
+            pass_fds=[lock],
+        )
+        if finished.returncode > 0:
+            last = (finished.stderr.strip().splitlines() or ["no message"])[-1]
+            raise UserError(f"{material.id}: GPAW under {self.python} stopped: {last}")
+        # A negative status is a signal, from the user or from a kernel short of memory: not the material's fault.
+        return finished.returncode == 0
