@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from optiscale.errors import UserError
+from optiscale.spectra import ENERGIES, gpaw_recipe, read_record
+from optiscale.spectra.compute import compute_shelf
+from optiscale.spectra.interpreter import RECIPE_FILE, find_gpaw
+from optiscale.structures import MaterialPlan, build_crystal
+
+
+def test_the_recipe_imports_nothing_that_a_foreign_interpreter_lacks():
+    tree = ast.parse(RECIPE_FILE.read_text())
+    names = {
+        name.split(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
+    }
+    assert names <= {"numpy", "ase", "gpaw"} | sys.stdlib_module_names
+
+
+@pytest.mark.parametrize(
+    ("prototype", "elements", "volume_scale", "kpts", "kpts_scf"),
+    [  # meshes of records of version 1
+        ("B2", ("Zn", "Tl"), 1.007, [14, 14, 14], [6, 6, 6]),
+        ("L1_0", ("Sn", "Co"), 0.964, [16, 16, 12], [8, 8, 6]),
+        ("L2_1", ("Ti", "Ag", "Tl"), 1.013, [10, 10, 10], [4, 4, 4]),
+    ],
+)
+def test_meshes_follow_the_cell(prototype, elements, volume_scale, kpts, kpts_scf):
+    cell = build_crystal(prototype, elements, volume_scale).cell.array
+    for version in gpaw_recipe.RECIPES.values():
+        assert gpaw_recipe.mesh(cell, version["bands_length"], version["bands_points_min"]) == kpts
+        assert gpaw_recipe.mesh(cell, version["scf_length"], version["scf_points_min"]) == kpts_scf
+
+
+def test_versions_share_the_physics():
+    how = {"mixer", "scf_convergence", "bands_converge_to", "bands_convergence", "head_only"}
+    first, *others = ({k: v for k, v in recipe.items() if k not in how} for recipe in gpaw_recipe.RECIPES.values())
+    assert all(other == first for other in others)
+
+
+@pytest.mark.parametrize("error", [gpaw_recipe.RecipeError("too few bands"), ZeroDivisionError("no")])
+def test_a_failure_of_the_material_is_recorded(monkeypatch, tmp_path, error):
+    def fail(job):
+        raise error
+
+    run_main(monkeypatch, tmp_path, fail)
+    failure = json.loads((tmp_path / "X.failed.json").read_text())
+    assert failure["reason"] == f"{type(error).__name__}: {error}"
+    assert failure["recipe_version"] == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["X.failed.json"]
+
+
+def test_a_failure_of_the_machine_is_not(monkeypatch, tmp_path):
+    def fail(job):
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        run_main(monkeypatch, tmp_path, fail)
+    assert not list(tmp_path.iterdir())
+
+
+def run_main(monkeypatch, tmp_path: Path, compute) -> None:
+    job = tmp_path.with_suffix(".json")
+    job.write_text(json.dumps({"id": "X", "out": str(tmp_path), "recipe_version": 2}))
+    monkeypatch.setattr(gpaw_recipe, "compute", compute)
+    monkeypatch.setattr(sys, "argv", ["gpaw_recipe.py"])
+    with job.open() as stream:
+        monkeypatch.setattr(sys, "stdin", stream)
+        assert gpaw_recipe.main() == 0
+
+
+def gpaw_or_skip() -> str:
+    try:
+        return find_gpaw()
+    except UserError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.slow
+def test_aluminium_like_physics_from_the_real_engine(tmp_path):
+    python = gpaw_or_skip()
+    plan = MaterialPlan(
+        name="test", version=1, seed=1, elements=("Al", "Be"), weights={"B2": 1.0}, volume_scale=(1.0, 1.0)
+    )
+    result = compute_shelf(tmp_path, python=python, plan=plan, limit=1, nice=0)
+    assert result.failed == ()
+    record = read_record(tmp_path / f"{result.done[0]}.npz")
+    assert record.provenance["recipe_version"] == gpaw_recipe.NEWEST
+    volume = record.atoms.get_volume()
+    # f-sum rule: the weight up to 20 eV and the Drude weight stay below that of all five valence electrons.
+    total = 1379.0 * 5 / volume  # eV^2: hbar^2 e^2 / (eps0 m) is 1379 eV^2 Å^3
+    weight = 2 / np.pi * np.trapezoid(ENERGIES * record.eps_inter.imag, ENERGIES) + record.omega_D**2
+    assert 0.6 * total < weight < 1.1 * total
+
+
+@pytest.mark.slow
+def test_the_check_reports_versions():
+    python = gpaw_or_skip()
+    answer = subprocess.run([python, str(RECIPE_FILE), "--check"], capture_output=True, text=True, check=True)
+    assert json.loads(answer.stdout)["gpaw"].startswith("22.8")
