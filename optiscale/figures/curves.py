@@ -26,6 +26,7 @@ from optiscale.figures.style import (
 
 _NEEDED = ("cell", "model", "D", "width", "epoch", "step", "train_loss", "val_loss")
 _MOST_COLUMNS = 4
+_NO_WIDTH = 0  # of a network whose size is fixed
 
 
 def figure_curves(curves: pd.DataFrame) -> Figure:
@@ -59,8 +60,9 @@ def figure_curves(curves: pd.DataFrame) -> Figure:
         grid = fig.subplots(len(rows), n_columns, sharex=True, sharey=True, squeeze=False)
         for line, row in zip(grid, rows, strict=True):
             for axes, (model, width) in zip(line, row, strict=False):
-                _draw_panel(axes, curves[(curves["model"] == model) & (curves["width"] == width)], time, curves["D"])
-                axes.set_title(f"{model}, W = {width}", fontsize=7)
+                chosen = (curves["model"] == model) & (curves["width"].fillna(_NO_WIDTH) == width)
+                _draw_panel(axes, curves[chosen], time, curves["D"])
+                axes.set_title(model if width == _NO_WIDTH else f"{model}, W = {width}", fontsize=7)
         _drop_unused(grid, rows)
         finite = curves["train_loss"][np.isfinite(curves["train_loss"])]
         held = np.concatenate([measured["val_loss"], finite.clip(upper=measured["val_loss"].max())])
@@ -74,7 +76,8 @@ def figure_curves(curves: pd.DataFrame) -> Figure:
 
 def _rows_of_panels(curves: pd.DataFrame) -> list[list[tuple[str, int]]]:
     """(network, width) of each panel: one row if all fit, else every network starts a row of its own."""
-    panels = sorted({(str(model), int(width)) for model, width in zip(curves["model"], curves["width"], strict=True)})
+    widths = curves["width"].fillna(_NO_WIDTH).astype(int)
+    panels = sorted(set(zip(curves["model"].astype(str), widths, strict=True)))
     if len(panels) <= _MOST_COLUMNS:
         return [panels]
     networks = [[panel for panel in panels if panel[0] == model] for model in dict.fromkeys(m for m, _ in panels)]

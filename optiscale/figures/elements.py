@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import matplotlib as mpl
+import numpy as np
 from ase.data import atomic_numbers
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -86,7 +87,7 @@ def _shown_numbers(present: set[int]) -> list[int]:
 
 
 def _draw_cell(axes: Axes, group: int, row: float, symbol: str, count: int, norm: LogNorm) -> None:
-    fill = mpl.colormaps["viridis"](norm(count)) if count else (0.95, 0.95, 0.95, 1.0)
+    fill = mpl.colormaps["viridis"](np.asarray(norm(count)).item()) if count else (0.95, 0.95, 0.95, 1.0)
     # WCAG relative luminance without the gamma step: enough to choose between black and white.
     dark = 0.2126 * fill[0] + 0.7152 * fill[1] + 0.0722 * fill[2] < 0.5
     ink = "white" if dark else ("black" if count else "0.6")

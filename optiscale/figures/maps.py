@@ -92,9 +92,8 @@ def _draw_map(fig: FigureBase, axes: Axes, series: Series, fit: LawFit | None) -
         levels = log_ticks(float(loss.min()), float(loss.max()), at_least=6)
         lines = axes.contour(D, N, loss, levels=levels, colors="white", linewidths=0.6)
         spots = _label_spots(axes, fit, levels, np.unique(points["N"]))
-        axes.clabel(
-            lines, fmt=dict(zip(levels, tick_labels(levels), strict=True)), fontsize=6, inline_spacing=2, manual=spots
-        )
+        text = dict(zip(levels, tick_labels(levels), strict=True))
+        axes.clabel(lines, fmt=text, fontsize=6, inline_spacing=2, manual=spots)
         _mark_break(axes, fit)
     axes.scatter(
         points["D"], points["N"], c=points["mean"], norm=norm, cmap=_MAP_COLORS, s=11, edgecolors="white",

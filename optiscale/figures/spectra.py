@@ -50,7 +50,7 @@ def figure_spectra(
     spectrum_true, spectrum_pred
         (B, n_omega, C).
     components
-        C names, such as ``("Re", "Im")``; one row of panels each.
+        C names, such as ``("re", "im")``; one row of panels each.
     formulas
         B chemical formulas, for the titles.
 
@@ -78,7 +78,7 @@ def figure_spectra(
                 axes.plot(energies, pred, color=VERMILLION, linewidth=1.0, linestyle=(0, (4, 1.5)))
                 axes.set_xlim(energies[0], energies[-1])
         for axes, component in zip(grid[:, 0], components, strict=True):
-            axes.set_ylabel(rf"{component} $\varepsilon_\mathrm{{inter}}$")
+            axes.set_ylabel(rf"{component.capitalize()} $\varepsilon_\mathrm{{inter}}$")
         for axes in grid[-1]:
             axes.set_xlabel(r"$\hbar\omega$ (eV)")
         true_line = Line2D([], [], color=BLACK, linewidth=1.2, label="true")
