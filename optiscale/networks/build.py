@@ -8,9 +8,10 @@ from typing import Protocol, cast
 
 from torch import nn
 
+from optiscale.config.network import NetworkConfig
 from optiscale.errors import UserError
 from optiscale.graphs.batch import CrystalBatch
-from optiscale.networks.config import NetworkConfig, check_config
+from optiscale.networks.check import check_config
 from optiscale.networks.registry import NETWORKS
 from optiscale.networks.targets import Prediction, TargetSpec
 
@@ -55,7 +56,7 @@ def build_network(config: NetworkConfig, targets: TargetSpec, *, cutoff: float, 
     -----
     Under ``with torch.device("meta")`` nothing is allocated: quick for counting the parameters of large networks.
     """
-    check_config(config)  # again, since model_copy(update=...) does not validate
+    check_config(config)
     if config.is_own:
         return _build_own(config, targets, cutoff=cutoff, angle_cutoff=angle_cutoff)
     network = NETWORKS[config.type].from_config(config, targets, cutoff=cutoff, angle_cutoff=angle_cutoff)
@@ -80,7 +81,7 @@ def _build_own(config: NetworkConfig, targets: TargetSpec, *, cutoff: float, ang
         ) from error
     network = own(**arguments, **config.options)
     if not hasattr(network, "needs_angles"):
-        network.needs_angles = True
+        setattr(network, "needs_angles", True)  # noqa: B010 - a torch module declares tensors and modules only
     return network
 
 

@@ -19,6 +19,7 @@ class GroupPeriod(nn.Module):
     """
 
     width = N_GROUPS + N_PERIODS
+    table: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,6 +100,8 @@ class GaussianBasis(RadialBasis):
     The defaults are those of OptiMetal; OptiMate has 56, a spread of 2 and no envelope.
     """
 
+    centers: Tensor
+
     def __init__(self, *, cutoff: float, width: int = 32, spread: float = 4.0, envelope: bool = True) -> None:
         super().__init__(cutoff=cutoff, width=width, envelope=envelope)
         self.std = spread * cutoff / (width - 1)
@@ -116,6 +119,8 @@ class BesselBasis(RadialBasis):
     DimeNet, arXiv:2003.03123, eq. 7. The wave numbers are fixed (DimeNet's are learned from this start), so that the
     parameter count is the one of the Gaussians.
     """
+
+    wave_number: Tensor
 
     def __init__(self, *, cutoff: float, width: int = 32, envelope: bool = True) -> None:
         super().__init__(cutoff=cutoff, width=width, envelope=envelope)

@@ -9,9 +9,9 @@ from torch import nn
 from torch.nn import functional
 from torch_geometric.nn import GATv2Conv
 
+from optiscale.config.network import NetworkConfig
 from optiscale.errors import UserError
 from optiscale.graphs.batch import CrystalBatch
-from optiscale.networks.config import NetworkConfig
 from optiscale.networks.embeddings import GaussianBasis, GroupPeriod
 from optiscale.networks.layers import at_least_float32, mlp
 from optiscale.networks.pooling import vector_attention
@@ -57,8 +57,6 @@ class OptiMate(nn.Module):
         """Raise `UserError` if `config` asks for a changed OptiMate."""
         published = {"message": "GATv2", "heads": 4}
         for name in config.changed_parts(names=("width", "nodes", "edges", "message", "pooling", "heads", "options")):
-            if name == "options" and not config.options:
-                continue
             if getattr(config, name) != published.get(name):
                 raise UserError(f"network.{name}: OptiMate is fixed as published; remove {name} or choose OptiMetal2B")
 
