@@ -1,37 +1,53 @@
-"""Which network, by name."""
+"""The `network:` section of a study file."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from pydantic import Field
+
 from optiscale.config.strict import Strict
 
 
 class NetworkConfig(Strict):
-    """A network by name, with its exchangeable parts; None takes the published part of that network.
+    """Which network, how wide, and of which parts; the defaults are the published ones.
+
+    The names are checked where the network is built (`optiscale.networks`), since users register their own.
 
     Attributes
     ----------
     type
-        "OptiMetal2B", "OptiMetal3B", "OptiMate", or the import path "package.module:Class" of a torch module.
+        A registered network, or ``package.module:Class`` for one's own torch module (see `build_network`).
+    width
+        Hidden width W. OptiMetal needs one (or gets it from a study's list of widths); OptiMate has its own.
     nodes
-        Node embedding: "group_period" or "atom".
+        ``group_period`` or ``atom``.
     edges
-        Edge basis: "gaussian" or "bessel".
+        ``gaussian`` or ``bessel``.
     message
-        Message passing: "TC", "CGC" or "GATv2".
+        ``TC``, ``CGC`` or ``GATv2``; by default TC in OptiMetal and GATv2 in OptiMate.
     pooling
-        "vector_attention", "scalar_attention", "mean" or "set2set".
+        ``mean``, ``scalar_attention``, ``vector_attention`` or ``set2set``.
     heads
-        Attention heads of TC and GATv2.
+        Attention heads; by default 2 in OptiMetal2B, 8 in OptiMetal3B and 4 in OptiMate.
     options
-        Passed to the class that an import path names.
+        Keyword arguments for one's own torch module.
     """
 
-    type: str
-    nodes: str | None = None
-    edges: str | None = None
+    type: str = "OptiMetal2B"
+    width: int | None = Field(default=None, ge=1)
+    nodes: str = "group_period"
+    edges: str = "gaussian"
     message: str | None = None
-    pooling: str | None = None
-    heads: int | None = None
+    pooling: str = "vector_attention"
+    heads: int | None = Field(default=None, ge=1)
     options: dict[str, Any] = {}
+
+    @property
+    def is_own(self) -> bool:
+        """Whether `type` is the import path of a user's own module."""
+        return ":" in self.type
+
+    def changed_parts(self, *, names: tuple[str, ...] = ("nodes", "edges", "message", "pooling", "heads")) -> list[str]:
+        """Fields of `names` that differ from their defaults."""
+        return [name for name in names if getattr(self, name) != type(self).model_fields[name].default]

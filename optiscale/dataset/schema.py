@@ -61,7 +61,7 @@ class FileEntry(_Strict):
 
 
 class Manifest(_Strict):
-    """What a data set folder holds."""
+    """What a data set folder holds; `identity` is a hash of the materials' ids, formulas and split."""
 
     schema_version: int
     name: str
@@ -71,13 +71,25 @@ class Manifest(_Strict):
     components: tuple[str, ...]
     scalars: tuple[Scalar, ...]
     provenance: dict[str, Any]
+    identity: str
     files: dict[str, FileEntry]
 
     @property
     def hash(self) -> str:
-        """The data hash: 16 hexadecimal digits that change with any byte of the data."""
-        content = {name: entry.sha256 for name, entry in self.files.items()}
-        return value_hash({"files": content, "energy": self.energy.model_dump(), "components": self.components})
+        """The data hash: 16 hexadecimal digits that change with any value of the data.
+
+        The Parquet file counts through `identity` (ids, formulas, split): its bytes depend on the library's version.
+        """
+        content = {name: self.files[name].sha256 for name in ARRAYS}
+        return value_hash(
+            {
+                "arrays": content,
+                "identity": self.identity,
+                "energy": self.energy.model_dump(),
+                "components": self.components,
+                "scalars": [scalar.model_dump() for scalar in self.scalars],
+            }
+        )
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -24,7 +24,7 @@ from optiscale.dataset.schema import (
     read_manifest,
 )
 from optiscale.errors import UserError
-from optiscale.io import file_hash, write_json
+from optiscale.io import file_hash, value_hash, write_json
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -191,6 +191,7 @@ def write_dataset(
             components=components,
             scalars=scalar_info,
             provenance=provenance or {},
+            identity=_identity(table),
             files=files,
         )
         write_json(staging / MANIFEST, manifest.model_dump(mode="json"))
@@ -199,6 +200,11 @@ def write_dataset(
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return OpticalDataset(folder)
+
+
+def _identity(table: pd.DataFrame) -> str:
+    columns = [name for name in ("id", "formula", "split") if name in table]
+    return value_hash([[str(value) for value in table[name]] for name in columns])
 
 
 def _publish(staging: Path, folder: Path) -> None:

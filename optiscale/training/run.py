@@ -4,35 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
-import platform
-import resource
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytorch_lightning as pl
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from optiscale.config import Study, Training
 from optiscale.datamodule import OpticalDataModule
 from optiscale.dataset import OpticalDataset
-from optiscale.io import atomic_save, atomic_write, write_json
+from optiscale.io import atomic_save, write_json
 from optiscale.networks import count_parameters
-from optiscale.training.cell import Cell, cell_hash, learning_rate, make_network, target_spec
+from optiscale.training.cell import Cell, learning_rate, make_network, network_config, target_spec
 from optiscale.training.module import OpticalModule
+from optiscale.training.record import (
+    RECORD,
+    device_name,
+    identity,
+    losses_of,
+    one_line,
+    peak_memory_mb,
+    validation_interval,
+)
 from optiscale.training.recorder import CURVE_COLUMNS, DivergedError, Recorder
 
-RECORD = "record.json"
 CURVE = "curve.parquet"
 WEIGHTS = "best.safetensors"
-PACKAGES = ("optiscale", "torch", "pytorch-lightning", "torch-geometric", "numpy")
 
 
 @dataclass(frozen=True)
@@ -128,29 +131,16 @@ def run_cell(
         outcome = _fit(trainer, module, data, options.resume_from)
         wall = time.perf_counter() - start
     record = {
-        "study": study.name,
-        "cell": cell.id,
-        "model": cell.model,
-        "message_passing": getattr(network, "message", ""),
-        "D": cell.D,
-        "width": cell.width,
-        "N": count_parameters(network),
-        "seed": cell.seed,
-        "subset_seed": cell.subset_seed,
+        **identity(study, cell, N=count_parameters(network), data_hash=dataset.hash, git_commit=options.git_commit),
+        "message_passing": network_config(study, cell).message or getattr(network, "default_message", ""),
         "lr": lr,
-        **_losses(recorder),
-        "validate_every": "{0[1]} {0[0]}".format(_validation_interval(model.training)),
+        **losses_of(recorder),
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,
         "wall_s": wall,
         "graphs_per_s": module.graphs_seen / wall,
-        "peak_memory_mb": _peak_memory_mb(module.device),
-        "device": _device_name(module.device),
-        "versions": " ".join(f"{name}={version(name)}" for name in PACKAGES) + f" python={platform.python_version()}",
-        "config_hash": cell_hash(study, cell),
-        "data_hash": dataset.hash,
-        "git_commit": options.git_commit,
-        "finished_at": pd.Timestamp.now(tz="UTC").isoformat(timespec="seconds"),
+        "peak_memory_mb": peak_memory_mb(module.device),
+        "device": device_name(module.device),
         "status": outcome.status,
         "message": outcome.message,
     }
@@ -166,18 +156,18 @@ def _fit(trainer: pl.Trainer, module: OpticalModule, data: OpticalDataModule, re
     except DivergedError as error:
         return _Outcome("diverged", str(error), error)
     except (torch.OutOfMemoryError, MemoryError) as error:
-        return _Outcome("out_of_memory", _one_line(error), error)
+        return _Outcome("out_of_memory", one_line(error), error)
     except (KeyboardInterrupt, SystemExit) as error:  # Lightning turns Ctrl-C into an exit of its own
         return _Outcome("interrupted", "stopped by the user", KeyboardInterrupt(str(error)))
-    except Exception as error:  # noqa: BLE001  whatever a user's network raises: it is recorded, the sweep goes on
-        return _Outcome("failed", _one_line(error), error)
+    except Exception as error:
+        return _Outcome("failed", one_line(error), error)
     if trainer.interrupted:
         return _Outcome("interrupted", "stopped by the user", KeyboardInterrupt())
     return _Outcome()
 
 
 def _trainer(training: Training, recorder: Recorder, options: RunOptions) -> pl.Trainer:
-    unit, every = _validation_interval(training)
+    unit, every = validation_interval(training)
     accelerator = {"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[training.device]
     on_cpu = accelerator == "cpu" or not torch.cuda.is_available()
     return pl.Trainer(
@@ -200,48 +190,12 @@ def _trainer(training: Training, recorder: Recorder, options: RunOptions) -> pl.
     )
 
 
-def _validation_interval(training: Training) -> tuple[str, int]:
-    every = training.validate_every
-    return ("epochs", every.epochs) if every.epochs is not None else ("steps", every.steps or 1)
-
-
-def _losses(recorder: Recorder) -> dict[str, float | int | None]:
-    best = recorder.best or {}
-    last = recorder.rows[-1] if recorder.rows else {}
-    return {
-        "val_loss": best.get("val_loss", math.nan),
-        "val_eps_loss": best.get("val_eps_loss", math.nan),
-        "val_drude_loss": best.get("val_drude_loss", math.nan),
-        "best_epoch": best.get("epoch"),
-        "best_step": best.get("step"),
-        "train_loss": last.get("train_loss", math.nan),
-    }
-
-
 def _write(folder: Path, record: dict[str, Any], recorder: Recorder) -> None:
     curve = pd.DataFrame(recorder.rows, columns=list(CURVE_COLUMNS))
     atomic_save(folder / CURVE, lambda stream: curve.to_parquet(stream, index=False))
     if recorder.best_weights:
-        with atomic_write(folder / WEIGHTS) as stream:
-            save_file(recorder.best_weights, stream.name)
+        atomic_save(folder / WEIGHTS, lambda stream: stream.write(save(recorder.best_weights)))
     write_json(folder / RECORD, record)  # last: a cell is done when its record exists
-
-
-def _peak_memory_mb(device: torch.device) -> float:
-    """Peak memory of the card, or of the process on a CPU (over its whole life)."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"cpu, {torch.get_num_threads()} threads"
-
-
-def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
 
 
 @contextlib.contextmanager
@@ -253,7 +207,7 @@ def _quiet_lightning() -> Iterator[None]:
         logger.setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
         yield
     for logger, level in zip(loggers, levels, strict=True):
         logger.setLevel(level)

@@ -1,0 +1,1 @@
+"""The commands; every heavy import is inside a function, so that --help answers at once."""

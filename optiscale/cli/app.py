@@ -1,0 +1,168 @@
+"""The commands and their options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from optiscale import __version__
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Neural scaling laws in materials science: train over data size D, parameters N and seeds, and fit the laws.",
+)
+data_app = typer.Typer(no_args_is_help=True, help="Compute, pack and build data sets.")
+app.add_typer(data_app, name="data")
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study file.", show_default=False)]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a field, e.g. --set training.batch_size=32."),
+]
+Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder of the results.", show_default=False)]
+Runs = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="RUNS...",
+        help="Parquet or CSV with model, D, N, seed, val_loss (or val_loss_mean, val_loss_std), or a results folder.",
+        show_default=False,
+    ),
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
+) -> None:
+    del version
+
+
+@app.command()
+def grid(
+    study: StudyFile,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and run nothing.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Remove earlier results of this study first.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before removing.")] = False,
+    overrides: Set = None,
+    out: Out = None,
+) -> None:
+    """Run every cell of a study that has no result yet, then fit and draw."""
+    from optiscale.cli.grid import run
+
+    run(study, dry_run=dry_run, fresh=fresh, yes=yes, overrides=overrides or [], out=out)
+
+
+@app.command()
+def train(
+    study: StudyFile,
+    model: Annotated[str, typer.Option(help="Name of a model of the study.")],
+    data: Annotated[int, typer.Option(metavar="D", help="Number of training materials.")],
+    seed: Annotated[int, typer.Option(help="Seed of weights and order.")],
+    width: Annotated[int | None, typer.Option(metavar="W", help="Hidden width.", show_default=False)] = None,
+    subset_seed: Annotated[int | None, typer.Option(help="Of the subset; the study's first by default.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    overrides: Set = None,
+    out: Out = None,
+) -> None:
+    """Train one cell, with checkpoints and its learning curve."""
+    from optiscale.cli.train import run
+
+    run(
+        study,
+        model=model,
+        width=width,
+        D=data,
+        seed=seed,
+        subset_seed=subset_seed,
+        resume=resume,
+        overrides=overrides or [],
+        out=out,
+    )
+
+
+@app.command()
+def evaluate(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run that kept its weights.")],
+    part: Annotated[str, typer.Option(help="validation or test.")] = "validation",
+) -> None:
+    """Per-material metrics of a trained network, and its figures."""
+    from optiscale.cli.evaluate import run
+
+    run(run_folder, part=part)
+
+
+@app.command()
+def fit(runs: Runs, out: Out = None) -> None:
+    """Fit the scaling laws to any table of losses."""
+    from optiscale.cli.laws import fit as run
+
+    run(runs, out=out)
+
+
+@app.command()
+def plot(
+    runs: Annotated[list[Path] | None, typer.Argument(metavar="[RUNS...]", help="As for fit.")] = None,
+    published: Annotated[
+        bool, typer.Option("--published", help="Redraw the paper's figures and tables, with RUNS over them.")
+    ] = False,
+    out: Out = None,
+) -> None:
+    """Draw the figures of a study, or those of the paper."""
+    from optiscale.cli.laws import plot as run
+
+    run(runs or [], published=published, out=out)
+
+
+@app.command()
+def info() -> None:
+    """Versions, devices and caches."""
+    from optiscale.cli.info import run
+
+    run()
+
+
+@data_app.command("compute")
+def data_compute(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the records.")] = Path("records"),
+    engine: Annotated[str, typer.Option(help="The engine; gpaw is the one there is.")] = "gpaw",
+    workers: Annotated[int | None, typer.Option(help="Processes; one a core by default.")] = None,
+    hours: Annotated[float | None, typer.Option(help="Begin no material after this time.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Compute at most so many materials.")] = None,
+    python: Annotated[str | None, typer.Option(help="Interpreter that has GPAW.")] = None,
+) -> None:
+    """Compute spectra of the plan's materials that neither DIR nor the embedded shelf has; resumable."""
+    from optiscale.cli.data import compute
+
+    compute(out, engine=engine, workers=workers, hours=hours, limit=limit, python=python)
+
+
+@data_app.command("pack")
+def data_pack(
+    records: Annotated[list[Path], typer.Argument(metavar="RECORDS...", help="Folders of records.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The packed shelf, a Parquet file.")],
+) -> None:
+    """Pack records, with what the shelf FILE holds already, into one Parquet file."""
+    from optiscale.cli.data import pack
+
+    pack(records, out=out)
+
+
+@data_app.command("build")
+def data_build(
+    source: Annotated[str, typer.Option(help="dft-shelf, or the path of a packed shelf.")] = "dft-shelf",
+    out: Out = None,
+) -> None:
+    """Build the cached data set of a source."""
+    from optiscale.cli.data import build
+
+    build(source, out=out)

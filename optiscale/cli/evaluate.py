@@ -1,0 +1,22 @@
+"""`optiscale evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from optiscale.errors import UserError
+
+
+def run(folder: Path, *, part: str) -> None:
+    """Evaluate a run on a part of its data set."""
+    if part not in ("validation", "test"):
+        raise UserError(f"--part {part}: must be validation or test")
+    from optiscale.cli.report import report_predictions
+
+    made = report_predictions([folder], folder / part, part=part)
+    for path in made:
+        if path.suffix == ".md":
+            typer.echo(path.read_text(encoding="utf-8"))
+    typer.echo(f"{folder / part}: {len(made)} files")

@@ -1,0 +1,64 @@
+"""`optiscale fit` and `optiscale plot`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from optiscale.errors import UserError
+
+if TYPE_CHECKING:
+    from optiscale.laws import StudyFits
+
+
+def fit(runs: Sequence[Path], *, out: Path | None) -> None:
+    """Fit every series of the given tables, print the tables and write them."""
+    from optiscale.laws import write_tables
+
+    fits = _fits(runs)
+    folder = out or _folder(runs)
+    fits.save(folder / "fits.json")
+    tables = write_tables(fits, folder / "tables")
+    for table in tables:
+        if table.suffix == ".md":
+            typer.echo(table.read_text(encoding="utf-8"))
+    typer.echo(f"{folder}: fits.json and {len(tables)} tables")
+
+
+def plot(runs: Sequence[Path], *, published: bool, out: Path | None) -> None:
+    """Draw a study, or the paper's figures with a study over them."""
+    import pandas as pd
+
+    from optiscale.figures.report import draw_all, draw_published
+
+    if published:
+        folder = out or Path("results/published")
+        made = draw_published(folder, _fits(runs) if runs else None)
+    else:
+        if not runs:
+            raise UserError("plot: name a table of runs or a results folder, or ask for --published")
+        folder = out or _folder(runs) / "figures"
+        curves = _folder(runs) / "curves.parquet"
+        made = draw_all(_fits(runs), pd.read_parquet(curves) if curves.exists() else None, folder)
+    typer.echo(f"{folder}: {len(made)} files")
+
+
+def _fits(runs: Sequence[Path]) -> StudyFits:
+    import pandas as pd
+
+    from optiscale.laws import average_seeds, fit_study, read_losses
+
+    losses = [read_losses(_table(path)) for path in runs]
+    frame = losses[0] if len(losses) == 1 else pd.concat(losses, ignore_index=True)
+    return fit_study(average_seeds(read_losses(frame)))  # read again: tables together must not repeat a run
+
+
+def _table(path: Path) -> Path:
+    return path / "runs.parquet" if path.is_dir() else path
+
+
+def _folder(runs: Sequence[Path]) -> Path:
+    return runs[0] if runs[0].is_dir() else runs[0].parent

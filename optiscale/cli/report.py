@@ -1,0 +1,79 @@
+"""What a finished study leaves: fits, tables, figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from optiscale.config import load_study
+from optiscale.training.run import WEIGHTS
+
+
+def report_study(folder: Path) -> list[Path]:
+    """Fit, tabulate and draw from what is on disk; returns the files made.
+
+    The spectra and the parity are those of the best run of each model that kept its weights.
+    """
+    from optiscale.dataset import open_source
+    from optiscale.figures.elements import figure_elements
+    from optiscale.figures.report import draw_all
+    from optiscale.figures.style import save_figure
+    from optiscale.laws import average_seeds, fit_study, read_losses, write_tables
+
+    runs, curves = folder / "runs.parquet", folder / "curves.parquet"
+    made = [runs, curves]
+    if not (pd.read_parquet(runs)["status"] == "finished").any():
+        return made
+    fits = fit_study(average_seeds(read_losses(runs)))
+    fits.save(folder / "fits.json")
+    made += [folder / "fits.json", *write_tables(fits, folder / "tables")]
+    figures = folder / "figures"
+    made += draw_all(fits, pd.read_parquet(curves), figures)
+    dataset = open_source(load_study(folder / "study.yaml").data.source)
+    made += save_figure(figure_elements(element_counts(dataset.materials["formula"])), figures, "elements")
+    best = [run for run in best_runs(pd.read_parquet(runs), folder) if (run / WEIGHTS).exists()]
+    return made + (report_predictions(best, folder, part="validation") if best else [])
+
+
+def best_runs(runs: pd.DataFrame, folder: Path) -> list[Path]:
+    """Return the folder of the finished run with the lowest L_val of each model."""
+    finished = runs[runs["status"] == "finished"]
+    best = finished.loc[finished.groupby("model")["val_loss"].idxmin(), "cell"]
+    return [folder / "cells" / str(cell) for cell in best]
+
+
+def report_predictions(runs: list[Path], out: Path, *, part: str) -> list[Path]:
+    """Write the per-material metrics of runs, their summary, and the figures of their predictions."""
+    from optiscale.evaluation import evaluate_run, write_metrics
+    from optiscale.figures.parity import figure_parity
+    from optiscale.figures.spectra import figure_spectra
+    from optiscale.figures.style import save_figure
+
+    made, parity = [], {}
+    for run in runs:
+        predictions, metrics = evaluate_run(run, part=part)
+        model = str(predictions.record["model"])
+        made += write_metrics(metrics, out / "tables", f"metrics_{model}_{part}")
+        if predictions.spectrum_true is not None and predictions.spectrum_pred is not None:
+            figure = figure_spectra(
+                predictions.energies,
+                predictions.spectrum_true,
+                predictions.spectrum_pred,
+                components=predictions.targets.components,
+                formulas=list(predictions.materials["formula"]),
+            )
+            made += save_figure(figure, out / "figures", f"spectra_{model}_{part}")
+        if (omega_D := predictions.scalar("omega_D")) is not None:
+            parity[model] = omega_D
+    if parity:
+        made += save_figure(figure_parity(parity), out / "figures", f"parity_omega_D_{part}")
+    return made
+
+
+def element_counts(formulas: pd.Series) -> dict[str, int]:
+    """Count the materials that hold each element."""
+    from ase.formula import Formula
+
+    symbols = pd.Series([symbol for formula in formulas for symbol in Formula(formula).count()])
+    return {str(symbol): int(count) for symbol, count in symbols.value_counts().items()}

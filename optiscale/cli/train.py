@@ -1,0 +1,91 @@
+"""`optiscale train`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from optiscale.config import Study, load_study, save_study
+from optiscale.errors import UserError
+
+
+def run(
+    path: Path,
+    *,
+    model: str,
+    width: int | None,
+    D: int,
+    seed: int,
+    subset_seed: int | None,
+    resume: bool,
+    overrides: Sequence[str],
+    out: Path | None,
+) -> None:
+    """Train one cell with checkpoints, a progress bar and a CSV log."""
+    study = load_study(path, overrides)
+    if model not in study.models:
+        raise UserError(f"--model {model}: {path} has {', '.join(study.models)}")
+    from optiscale.dataset import open_source
+    from optiscale.sweep.grid import git_commit
+    from optiscale.sweep.plan import check_data
+    from optiscale.training import Cell, RunOptions, parameters_of, run_cell, target_spec
+
+    study = study.model_copy(update={"output": study.output.model_copy(update={"weights": "best"})})
+    cell = Cell(model, width, D, seed, study.data.subset.seeds[0] if subset_seed is None else subset_seed)
+    dataset = open_source(study.data.source)
+    parameters_of(study, cell, target_spec(study.models[model], dataset.manifest))
+    check_data(study, dataset, [cell])
+    results = out or study.default_folder().with_name(f"{study.name}-train")
+    folder = results / "cells" / cell.id
+    checkpoint = folder / "last.ckpt"
+    if resume and not checkpoint.exists():
+        raise UserError(f"{checkpoint}: no checkpoint to go on from; run without --resume")
+    _same_study(study, results / "study.yaml")
+    save_study(study, results / "study.yaml")
+    options = RunOptions(
+        git_commit=git_commit(),
+        threads=study.sweep.threads,
+        callbacks=_callbacks(folder),
+        logger=_logger(folder),
+        resume_from=checkpoint if resume else None,
+    )
+    record = run_cell(study, cell, dataset, folder, options)
+    if record["status"] != "finished":
+        raise UserError(f"{folder}: {record['status']}: {record['message']}")
+    typer.echo(
+        f"{folder}: L_val {record['val_loss']:.6f} (eps {record['val_eps_loss']:.6f}, "
+        f"omega_D {record['val_drude_loss']:.6f}) at epoch {record['best_epoch']}, N = {record['N']:,}, "
+        f"{record['wall_s']:.1f} s"
+    )
+
+
+def _same_study(study: Study, path: Path) -> None:
+    if path.exists() and load_study(path).model_dump(exclude={"grid", "sweep"}) != study.model_dump(
+        exclude={"grid", "sweep"}
+    ):
+        raise UserError(f"{path}: runs of another configuration are here; give another --out")
+
+
+def _callbacks(folder: Path) -> list[object]:
+    import sys
+
+    from pytorch_lightning.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar, TQDMProgressBar
+
+    checkpoint = ModelCheckpoint(
+        folder,
+        filename="best",
+        monitor="val/loss",
+        save_last=True,
+        enable_version_counter=False,
+        save_on_train_epoch_end=True,  # between epochs, so that a resumed run shuffles as an undisturbed one
+    )
+    bar = RichProgressBar(leave=False) if sys.stderr.isatty() else TQDMProgressBar(refresh_rate=50)
+    return [checkpoint, LearningRateMonitor(), bar]
+
+
+def _logger(folder: Path) -> object:
+    from pytorch_lightning.loggers import CSVLogger
+
+    return CSVLogger(folder, name="", version="log")

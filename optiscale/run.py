@@ -1,0 +1,21 @@
+"""Entry point: ``python -m optiscale.run``, the same as ``optiscale``."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line; what the user did wrong is one line and exit status 2."""
+    from optiscale.cli.app import app
+    from optiscale.errors import UserError
+
+    try:
+        app(prog_name="optiscale")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""Run every cell of a study that has no result yet."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from optiscale.config import Study, save_study
+from optiscale.datamodule import rows_of
+from optiscale.dataset import OpticalDataset, open_source
+from optiscale.graphs import GraphStore
+from optiscale.io import write_json
+from optiscale.sweep.cost import estimate_seconds
+from optiscale.sweep.execute import Job, execute
+from optiscale.sweep.plan import PlannedCell, check_data, plan
+from optiscale.sweep.progress import SweepProgress, track_rows
+from optiscale.sweep.records import DONE, cell_folder, merge, records_of
+from optiscale.training import target_spec
+from optiscale.training.record import RECORD, lost_record
+
+
+@dataclass(frozen=True)
+class GridResult:
+    """What a grid left.
+
+    Attributes
+    ----------
+    runs
+        One row a run, as in `runs.parquet`.
+    ran
+        How many cells this call ran.
+    """
+
+    runs: pd.DataFrame
+    ran: int
+
+
+def run_grid(study: Study, out: Path) -> GridResult:
+    """Run the cells of a study that have no result, and merge all records into Parquet.
+
+    Parameters
+    ----------
+    study
+        The study.
+    out
+        Folder of its results; made if needed.
+
+    Returns
+    -------
+    GridResult
+        The merged runs.
+
+    Raises
+    ------
+    UserError
+        For anything that can be known to be wrong before training starts, and for records of another study.
+    """
+    dataset = open_source(study.data.source)
+    cells = plan(study, dataset.manifest)
+    check_data(study, dataset, [planned.cell for planned in cells])
+    records = records_of(study, [planned.cell for planned in cells], out, dataset.hash)
+    left = [planned for planned in cells if records.get(planned.cell, {}).get("status") not in DONE]
+    save_study(study, out / "study.yaml")
+    if left:
+        _run(study, left, dataset, out, done=len(cells) - len(left))
+        records = records_of(study, [planned.cell for planned in cells], out, dataset.hash)
+    return GridResult(merge(list(records.values()), out), len(left))
+
+
+def estimates(study: Study, cells: Sequence[PlannedCell], dataset: OpticalDataset) -> list[float]:
+    """Estimate the seconds of each cell on one worker of this machine."""
+    graphs = GraphStore.open(
+        dataset, cutoff=study.graph.cutoff, angle_cutoff=study.graph.angle_cutoff, track=track_rows("graphs")
+    )
+    n_validation = len(rows_of(dataset, study.data)["validation"])
+    targets = {name: target_spec(model, dataset.manifest) for name, model in study.models.items()}
+    return estimate_seconds(study, cells, targets, graphs.statistics(), n_validation=n_validation)
+
+
+def _run(study: Study, left: Sequence[PlannedCell], dataset: OpticalDataset, out: Path, *, done: int) -> None:
+    seconds = estimates(study, left, dataset)
+    commit = git_commit()
+    longest_first = sorted(zip(left, seconds, strict=True), key=lambda pair: -pair[1])
+    jobs = [Job(planned.cell, cell_folder(out, planned.cell), weight) for planned, weight in longest_first]
+    sizes = {planned.cell: planned.N for planned in left}
+    with SweepProgress(jobs, done=done, steps=_steps(study, left)) as progress:
+        for job, lost in execute(study, jobs, dataset, commit, progress):
+            if lost is not None:
+                status, message = lost
+                record = lost_record(
+                    study,
+                    job.cell,
+                    N=sizes[job.cell],
+                    data_hash=dataset.hash,
+                    git_commit=commit,
+                    status=status,
+                    message=message,
+                )
+                write_json(job.folder / RECORD, record)
+            progress.finished(job)
+
+
+def _steps(study: Study, cells: Sequence[PlannedCell]) -> dict[str, int]:
+    """Return the training steps of each cell, for the bars."""
+    steps = {}
+    for planned in cells:
+        training = study.models[planned.cell.model].training
+        batches = -(-planned.cell.D // training.batch_size)
+        steps[planned.cell.id] = training.length.steps or training.length.total * batches
+    return steps
+
+
+def git_commit() -> str:
+    """Return the commit of the code, with "+" if the tree has changes, or "unknown" outside a checkout."""
+    folder = Path(__file__).parent
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        return commit + ("+" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    result = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=10)
+    return result.stdout.strip()

@@ -1,0 +1,96 @@
+"""What a row of `runs.parquet` says: what was run, what made it, how it ended."""
+
+from __future__ import annotations
+
+import math
+import platform
+import sys
+from importlib.metadata import version
+from typing import Any
+
+import pandas as pd
+import torch
+
+from optiscale.config import Study, Training
+from optiscale.training.cell import Cell, cell_hash
+from optiscale.training.recorder import Recorder
+
+RECORD = "record.json"
+PACKAGES = ("optiscale", "torch", "pytorch-lightning", "torch-geometric", "numpy")
+
+
+def identity(study: Study, cell: Cell, *, N: int, data_hash: str, git_commit: str) -> dict[str, Any]:
+    """Return the part of a row that is known before the run."""
+    unit, every = validation_interval(study.models[cell.model].training)
+    return {
+        "study": study.name,
+        "cell": cell.id,
+        "model": cell.model,
+        "D": cell.D,
+        "width": cell.width,
+        "N": N,
+        "seed": cell.seed,
+        "subset_seed": cell.subset_seed,
+        "validate_every": f"{every} {unit}",
+        "versions": " ".join(f"{name}={version(name)}" for name in PACKAGES) + f" python={platform.python_version()}",
+        "config_hash": cell_hash(study, cell),
+        "data_hash": data_hash,
+        "git_commit": git_commit,
+        "recorded_at": pd.Timestamp.now(tz="UTC").isoformat(timespec="seconds"),
+    }
+
+
+def lost_record(
+    study: Study, cell: Cell, *, N: int, data_hash: str, git_commit: str, status: str, message: str
+) -> dict[str, Any]:
+    """Return the row of a run whose process ended before it could write one."""
+    return {
+        **identity(study, cell, N=N, data_hash=data_hash, git_commit=git_commit),
+        "val_loss": math.nan,
+        "status": status,
+        "message": message,
+    }
+
+
+def losses_of(recorder: Recorder) -> dict[str, float | None]:
+    """Return L_val, its two parts and where it was reached; NaN if no validation was."""
+    best = recorder.best or {}
+    last = recorder.rows[-1] if recorder.rows else {}
+    return {
+        "val_loss": best.get("val_loss", math.nan),
+        "val_eps_loss": best.get("val_eps_loss", math.nan),
+        "val_drude_loss": best.get("val_drude_loss", math.nan),
+        "best_epoch": best.get("epoch"),
+        "best_step": best.get("step"),
+        "train_loss": last.get("train_loss", math.nan),
+    }
+
+
+def validation_interval(training: Training) -> tuple[str, int]:
+    """Return the unit and number of the validation interval, e.g. ("epochs", 1)."""
+    every = training.validate_every
+    return ("epochs", every.epochs) if every.epochs is not None else ("steps", every.steps or 1)
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Peak memory of the card, or of the whole process on a CPU, in MiB (NaN where the system does not say)."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return math.nan
+    per_mb = 2**20 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / per_mb
+
+
+def device_name(device: torch.device) -> str:
+    """Name of the card, or "cpu" with its threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"cpu, {torch.get_num_threads()} threads"
+
+
+def one_line(error: BaseException) -> str:
+    """Class and message of an error without line breaks."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
