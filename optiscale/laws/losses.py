@@ -61,6 +61,8 @@ def read_losses(path_or_frame: str | Path | pd.DataFrame) -> pd.DataFrame:
     frame = _name_models(frame.reset_index(drop=True))
     _check_values(frame, source, averaged=averaged)
     _check_duplicates(frame, source, averaged=averaged)
+    numbers = ["D", "N", *((MEAN, STD) if averaged else ("val_loss",))]
+    frame = frame.assign(**{name: pd.to_numeric(frame[name]) for name in numbers})
     frame = frame.astype({"D": "int64", "N": "int64"})
     frame.attrs = {LEFT_OUT: left_out}
     return frame
