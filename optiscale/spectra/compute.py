@@ -117,14 +117,32 @@ def compute_shelf(
         for material in plan_materials(PLAN_LENGTH, plan=plan)
         if material.id not in exclude and not _is_settled(out, material.id, retry_failed)
     ][:limit]
-    job = {"out": str(out), "recipe_version": NEWEST, "plan": f"{plan.name}-{plan.version}", "nice": nice}
-    shelf = _Shelf(out=out, python=interpreter, job=job, retry_failed=retry_failed)
+    shelf = _Shelf(out=out, python=interpreter, plan=plan, nice=nice, retry_failed=retry_failed)
     return shelf.compute(todo, workers=workers, deadline=None if hours is None else time.time() + 3600 * hours)
 
 
 def _is_settled(out: Path, name: str, retry_failed: bool) -> bool:
     """Whether a material has a record, or a failure that is to be left alone."""
     return (out / f"{name}.npz").exists() or (not retry_failed and (out / f"{name}.failed.json").exists())
+
+
+def recipe_job(
+    material: PlannedMaterial, *, out: Path, plan: MaterialPlan, version: int = NEWEST, nice: int = 0
+) -> dict[str, Any]:
+    """Job for ``gpaw_recipe.py``: everything it must know of a material, as JSON values."""
+    atoms = material.build()
+    return {
+        "id": material.id,
+        "out": str(out),
+        "recipe_version": version,
+        "plan": f"{plan.name}-{plan.version}",
+        "nice": nice,
+        "prototype": material.prototype,
+        "volume_scale": material.volume_scale,
+        "cell": atoms.cell.array.tolist(),
+        "numbers": atoms.numbers.tolist(),
+        "positions": atoms.positions.tolist(),
+    }
 
 
 @contextmanager
@@ -152,7 +170,8 @@ class _Shelf:
 
     out: Path
     python: str
-    job: dict[str, Any]
+    plan: MaterialPlan
+    nice: int
     retry_failed: bool
 
     def compute(self, todo: list[PlannedMaterial], *, workers: int, deadline: float | None) -> ShelfProgress:
@@ -203,15 +222,7 @@ class _Shelf:
 
     def _run_recipe(self, material: PlannedMaterial, lock: int) -> bool:
         """Run the recipe in its interpreter; it leaves a record or a failure, unless a signal stops it: False."""
-        atoms = material.build()
-        job = self.job | {
-            "id": material.id,
-            "prototype": material.prototype,
-            "volume_scale": material.volume_scale,
-            "cell": atoms.cell.array.tolist(),
-            "numbers": atoms.numbers.tolist(),
-            "positions": atoms.positions.tolist(),
-        }
+        job = recipe_job(material, out=self.out, plan=self.plan, nice=self.nice)
         finished = subprocess.run(
             [self.python, str(RECIPE_FILE)],
             input=json.dumps(job),
