@@ -53,7 +53,7 @@ def one_series_a_network(fits: StudyFits, kind: Kind) -> dict[str, Series]:
             rank = _rank(series, kind, gridded)
             if held is None or rank > _rank(held, kind, gridded):
                 chosen[series.model] = series
-    return chosen
+    return {name: chosen[name] for name in network_styles(chosen)}
 
 
 def _rank(series: Series, kind: Kind, gridded: set[tuple[str, str]]) -> tuple[bool, int]:
