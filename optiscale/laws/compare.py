@@ -179,7 +179,8 @@ def _reason(fits: dict[FitKey, LawFit], key: FitKey, quantity: str, printed: str
         "The published fit did not reach the minimum. A fit of (x0/x)^a from one start can slide to x0 -> 0, where "
         "the law is a constant: scipy's curve_fit then stops where x0 leaves double precision "
         f"(below {_UNDERFLOW:g}), at a = {a:.5f}, chi-square {chi2:.0f} and AICc {aicc:.2f}, the printed "
-        f"number. The minimum lies at x0 = {fit.params['x0'][0]:.1e}, a = {fit.params['a'][0]:.3f}, chi-square {fit.chi2:.0f}."
+        f"number. The minimum lies at x0 = {fit.params['x0'][0]:.1e}, a = {fit.params['a'][0]:.3f}, "
+        f"chi-square {fit.chi2:.0f}."
     )
 
 
