@@ -68,6 +68,8 @@ def estimate_seconds(
     list of float
         Seconds, one a cell, for one worker.
     """
+    if study.sweep.threads is not None:
+        torch.set_num_threads(study.sweep.threads)
     rates: dict[tuple[str, int | None], tuple[float, float]] = {}
     seconds = []
     for planned in cells:

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from small import study_content
+
+from optiscale.config import load_study, parse_study, save_study
+from optiscale.errors import UserError
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+DEMO = EXPERIMENTS / "demo.yaml"
+
+
+@pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_study_is_valid(path: Path) -> None:
+    assert load_study(path).name == path.stem.replace("_", "-") or load_study(path).name == path.stem
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("training.batchsize=3", "unknown field training.batchsize; did you mean 'batch_size'?"),
+        ("training.batch_size=1", "training.batch_size: input should be greater than or equal to 2 (got 1)"),
+        ("training.batch_size=abc", "training.batch_size: input should be a valid integer (got 'abc')"),
+        ("training.batch_size=16.5", "training.batch_size"),
+        ("data.split.train=0.9", "data.split: train + validation + test is 1.2, must be 1"),
+        ("grid.0.model=X", "grid names the model 'X'; models has"),
+        ("grid.0.seeds=[1, 1]", "grid.0.seeds: [1, 1] repeats a value"),
+        ("training.length.epochs=5", "training.length: give exactly one of epochs and steps"),
+        ("models.OptiMetal2B-TC.training={batch_sizes: 3}", "did you mean 'batch_size'?"),
+        ("graph.cutoff=-1", "graph.cutoff: input should be greater than 0 (got -1)"),
+        ("graph.angle_cutoff=9.0", "angle_cutoff 9.0 is beyond cutoff 5.5"),
+        ("grid.9.model=X", "'9' is not a place in a list of 2"),
+        ("nonsense", "write it as key=value"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(override: str, said: str) -> None:
+    with pytest.raises(UserError) as error:
+        load_study(DEMO, [override])
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nowhere.yaml: cannot be read"):
+        load_study(tmp_path / "nowhere.yaml")
+    (tmp_path / "broken.yaml").write_text("a: [1, 2")
+    with pytest.raises(UserError, match="broken.yaml: not valid YAML"):
+        load_study(tmp_path / "broken.yaml")
+    (tmp_path / "empty.yaml").write_text("")
+    with pytest.raises(UserError, match="empty.yaml: holds no fields"):
+        load_study(tmp_path / "empty.yaml")
+
+
+def test_a_missing_field_is_named() -> None:
+    content = study_content("x")
+    del content["grid"]
+    with pytest.raises(UserError, match="field grid is missing"):
+        parse_study(content)
+
+
+def test_a_models_training_goes_over_the_studys() -> None:
+    content = study_content("x")
+    content["models"]["2B"]["training"] = {"batch_size": 8, "length": {"epochs": 3}}  # type: ignore[index]
+    training = parse_study(content).models["2B"].training
+    assert (training.batch_size, training.length.epochs, training.length.steps) == (8, 3, None)
+    assert training.schedule.warmup == 2
+
+
+def test_the_resolved_study_reads_back_equal(tmp_path: Path) -> None:
+    study = load_study(DEMO, ["training.batch_size=32"])
+    save_study(study, tmp_path / "study.yaml")
+    assert load_study(tmp_path / "study.yaml") == study
+    assert yaml.safe_load((tmp_path / "study.yaml").read_text())["training"]["batch_size"] == 32

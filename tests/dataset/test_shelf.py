@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from optiscale.dataset.shelf import build_shelf, pack_shelf, read_shelf, shelf_file, shelf_ids
+from optiscale.errors import UserError
+
+
+def test_the_embedded_shelf_is_real_and_small(tmp_path: Path) -> None:
+    assert shelf_file().stat().st_size < 15 * 2**20
+    dataset = build_shelf(tmp_path / "shelf")
+    assert len(dataset) == len(shelf_ids()) >= 69
+    dataset.check_targets(np.arange(len(dataset)))
+    assert dataset.spectrum.shape[1:] == (2001, 2)
+    assert dataset.spectrum[:, :, 1].min() > -1e-3, "absorption of a passive medium is not negative"
+    omega_D = dataset.scalars[:, 0]
+    assert 1 < omega_D.min() < omega_D.max() < 20
+
+
+def test_real_and_imaginary_part_obey_kramers_kronig(tmp_path: Path) -> None:
+    dataset = build_shelf(tmp_path / "shelf")
+    E = dataset.energies
+    missed = []
+    for re, im in np.moveaxis(np.asarray(dataset.spectrum, dtype=float), -1, 1):
+        for omega in (5.0, 8.0):
+            at = np.flatnonzero(np.isclose(E, omega))[0]
+            # principal value: the pole is subtracted, and its integral over 0..20 eV added in closed form
+            pole = E**2 - omega**2
+            pole[at] = 1.0
+            smooth = np.where(np.arange(len(E)) == at, 0.0, (E * im - omega * im[at]) / pole)
+            closed = im[at] * np.log((E[-1] - omega) / (E[-1] + omega)) / 2
+            missed.append(re[at] - 1 - 2 / np.pi * (np.trapezoid(smooth, E) + closed))
+    # what is missed is the absorption above 20 eV, which only adds to the real part
+    assert np.mean(missed) == pytest.approx(0.2, abs=0.15)
+    assert -0.1 < min(missed)
+    assert max(missed) < 1.5
+
+
+def test_packing_loses_nothing(tmp_path: Path) -> None:
+    records = read_shelf()[:5]
+    pack_shelf(records[::-1], tmp_path / "shelf.parquet")
+    for record, again in zip(records, read_shelf(tmp_path / "shelf.parquet"), strict=True):
+        assert (record.id, record.prototype, record.provenance) == (again.id, again.prototype, again.provenance)
+        np.testing.assert_array_equal(record.eps_inter, again.eps_inter)
+        np.testing.assert_array_equal(record.omega_D2, again.omega_D2)
+        np.testing.assert_array_equal(record.atoms.positions, again.atoms.positions)
+
+
+def test_a_doubled_record_and_a_damaged_shelf_are_refused(tmp_path: Path) -> None:
+    record = read_shelf()[0]
+    with pytest.raises(UserError, match=f"{record.id} is recorded twice"):
+        pack_shelf([record, record], tmp_path / "shelf.parquet")
+    damaged = tmp_path / "damaged.parquet"
+    damaged.write_bytes(shelf_file().read_bytes()[:50_000])
+    with pytest.raises(UserError, match=r"damaged\.parquet: not a readable shelf"):
+        build_shelf(tmp_path / "set", damaged)
+    pack_shelf([], tmp_path / "empty.parquet")
+    with pytest.raises(UserError, match=r"empty\.parquet: the shelf is empty"):
+        build_shelf(tmp_path / "set", tmp_path / "empty.parquet")
