@@ -25,8 +25,8 @@ def at_least_float32(x: Tensor) -> Tensor:
 class CrystalNorm(LayerNorm):
     """Layer normalisation over all rows and channels of each crystal (torch_geometric's, mode "graph").
 
-    In bfloat16 a count stops at 256 and a sum of thousands of terms loses its digits, so under autocast statistics are
-    taken in float32.
+    Crystals have hundreds of edges and thousands of angles. With the eight bits of bfloat16 a count stops at 256 where
+    ones are added one by one, and sums lose their digits, so under autocast the statistics are taken in float32.
     """
 
     def __init__(self, width: int) -> None:
