@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.integrate import trapezoid
 
 from optiscale.errors import UserError
 from optiscale.spectra import ENERGIES, gpaw_recipe, read_record
@@ -99,7 +100,7 @@ def test_aluminium_like_physics_from_the_real_engine(tmp_path):
     volume = record.atoms.get_volume()
     # f-sum rule: the weight up to 20 eV and the Drude weight stay below that of all five valence electrons.
     total = 1379.0 * 5 / volume  # eV^2: hbar^2 e^2 / (eps0 m) is 1379 eV^2 Å^3
-    weight = 2 / np.pi * np.trapezoid(ENERGIES * record.eps_inter.imag, ENERGIES) + record.omega_D**2
+    weight = 2 / np.pi * trapezoid(ENERGIES * record.eps_inter.imag, ENERGIES) + record.omega_D**2
     assert 0.6 * total < weight < 1.1 * total
 
 
