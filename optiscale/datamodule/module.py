@@ -148,6 +148,8 @@ class OpticalDataModule(pl.LightningDataModule):
         self.angles = angles
         self.graphs: GraphStore | None = None
         self.rows: dict[Part, np.ndarray] = {}
+        # it lives as long as the module: epochs differ, runs with the same seed do not
+        self._generator = torch.Generator().manual_seed(seed)
 
     def prepare_data(self) -> None:
         """Build the graphs of the data set if they are not cached; keeps no state."""
@@ -165,8 +167,14 @@ class OpticalDataModule(pl.LightningDataModule):
             stratify=self.data.subset.stratify,
         )
         self.rows = {**parts, "train": train}
-        # the generator lives as long as the module: epochs differ, runs with the same seed do not
-        self._generator = torch.Generator().manual_seed(self.seed)
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """State of the shuffling, so that a resumed run sees the batches of an undisturbed one."""
+        return {"generator": self._generator.get_state()}
+
+    def load_state_dict(self, state_dict: dict[str, torch.Tensor]) -> None:
+        """Go on shuffling from a checkpoint."""
+        self._generator.set_state(state_dict["generator"])
 
     def train_dataloader(self) -> DataLoader[CrystalBatch]:
         """Shuffled batches of the subset."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -137,6 +138,14 @@ class OpticalModule(pl.LightningModule):
         mean = float(self._train_sum) / self._train_count if self._train_count else math.nan
         self._train_sum, self._train_count = torch.zeros((), dtype=torch.float64), 0
         return mean
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the count of graphs."""
+        checkpoint["graphs_seen"] = self.graphs_seen
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on counting."""
+        self.graphs_seen = checkpoint["graphs_seen"]
 
     def configure_optimizers(self) -> dict[str, object]:
         """AdamW with warm-up and cosine, stepped every epoch or every step as the length is counted."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -38,6 +39,17 @@ class Recorder(pl.Callback):
         self.rows: list[dict[str, float]] = []
         self.best: dict[str, float] | None = None
         self.best_weights: dict[str, torch.Tensor] = {}
+        self._began = time.perf_counter()
+        self._before = 0.0
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of training and validation, those before a resume included."""
+        return self._before + time.perf_counter() - self._began
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+        """Start the clock."""
+        self._began = time.perf_counter()
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: object) -> None:  # noqa: ARG002
         """Remember the rate that the coming step uses."""
@@ -79,10 +91,11 @@ class Recorder(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed run needs to end as an undisturbed one."""
-        return {"rows": self.rows, "best": self.best, "best_weights": self.best_weights}
+        return {"rows": self.rows, "best": self.best, "best_weights": self.best_weights, "elapsed": self.elapsed}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
         self.rows = state_dict["rows"]
         self.best = state_dict["best"]
         self.best_weights = state_dict["best_weights"]
+        self._before = state_dict["elapsed"]

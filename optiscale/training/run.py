@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -127,9 +126,8 @@ def run_cell(
         )
         recorder = Recorder(keep_weights=study.output.weights == "best", report=options.report)
         trainer = _trainer(model.training, recorder, options)
-        start = time.perf_counter()
         outcome = _fit(trainer, module, data, options.resume_from)
-        wall = time.perf_counter() - start
+        wall = recorder.elapsed
     record = {
         **identity(study, cell, N=count_parameters(network), data_hash=dataset.hash, git_commit=options.git_commit),
         "message_passing": network_config(study, cell).message or getattr(network, "default_message", ""),
