@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -96,16 +97,39 @@ def test_a_material_of_another_program_is_not_touched(compute, out):
     assert temporary.exists()
 
 
+PROGRAM = """
+import signal, sys
+from pathlib import Path
+from optiscale.spectra.compute import compute_shelf
+signal.signal(signal.SIGINT, signal.default_int_handler)
+print(compute_shelf(Path(sys.argv[1]), python=sys.argv[2], limit=4, nice=0).left)
+"""
+
+
+def start_program(out, python, **options):
+    """Start another program on the folder and wait until it computes."""
+    program = subprocess.Popen([sys.executable, "-c", PROGRAM, str(out), python], **options)
+    while PLAN[0] not in started(out):
+        assert program.poll() is None
+        time.sleep(0.02)
+    return program
+
+
+def test_an_interrupt_lets_the_running_material_finish(out, make_python):
+    (out / f"{PLAN[0]}.wish").write_text("sleep 1.5")
+    program = start_program(out, make_python(), stdout=subprocess.PIPE, text=True)
+    program.send_signal(signal.SIGINT)
+    printed, _ = program.communicate(timeout=30)
+    assert program.returncode == 0
+    assert "interrupted: what is done is kept" in printed
+    assert str(tuple(PLAN[1:4])) in printed
+    assert (out / f"{PLAN[0]}.npz").exists()
+    assert started(out) == PLAN[:1]
+
+
 def test_two_programs_share_a_folder_and_a_killed_one_leaves_its_running_material_alone(compute, out, make_python):
     (out / f"{PLAN[0]}.wish").write_text("sleep 3")
-    program = (
-        "import sys; from pathlib import Path; from optiscale.spectra.compute import compute_shelf;"
-        "compute_shelf(Path(sys.argv[1]), python=sys.argv[2], limit=4, nice=0)"
-    )
-    other = subprocess.Popen([sys.executable, "-c", program, str(out), make_python()])
-    while PLAN[0] not in started(out):
-        assert other.poll() is None
-        time.sleep(0.02)
+    other = start_program(out, make_python())
     other.kill()
     other.wait()
     result = compute(limit=3)  # while the orphan still computes the first material
