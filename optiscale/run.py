@@ -10,6 +10,7 @@ def main() -> None:
     from optiscale.cli.app import app
     from optiscale.errors import UserError
 
+    sys.path.insert(0, "")  # a study may name a user's own module in the current folder
     try:
         app(prog_name="optiscale")
     except UserError as error:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 import matplotlib as mpl
 import numpy as np
 from ase.data import atomic_numbers
+from ase.formula import Formula
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
@@ -35,6 +37,11 @@ def table_place(number: int, *, last_period: int = 7) -> tuple[int, float]:
 
 def _period(number: int) -> int:
     return next(period for period in range(1, 8) if number <= _NOBLE[period])
+
+
+def element_counts(formulas: Iterable[str]) -> dict[str, int]:
+    """Count the materials that contain each element: symbol -> number of formulas."""
+    return dict(Counter(symbol for formula in formulas for symbol in Formula(formula).count()))
 
 
 def figure_elements(counts: Mapping[str, int], *, label: str = "materials") -> Figure:

@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
+import numpy as np
+
 from optiscale.config import Study
 from optiscale.datamodule import rows_of, subset_rows
 from optiscale.dataset import Manifest, OpticalDataset
 from optiscale.errors import UserError
+from optiscale.networks import check_elements
 from optiscale.training import Cell, parameters_of, target_spec
 
 
@@ -71,3 +74,4 @@ def check_data(study: Study, dataset: OpticalDataset, cells: list[Cell]) -> None
         subset_rows(dataset, parts["train"], D=D, subset_seed=0, stratify="none")
     for part in ("train", "validation"):
         dataset.check_targets(parts[part])
+    check_elements(np.unique(dataset.atomic_number))

@@ -149,7 +149,7 @@ class OpticalModule(pl.LightningModule):
 
     def configure_optimizers(self) -> dict[str, object]:
         """AdamW with warm-up and cosine, stepped every epoch or every step as the length is counted."""
-        optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay)
+        optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay, fused=True)
         factor = schedule_factor(self.config.schedule, self.config.length, self.lr)
         interval = "epoch" if self.config.length.unit == "epochs" else "step"
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)

@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from optiscale.errors import UserError
 from optiscale.figures import report
 from optiscale.figures.curves import figure_curves
-from optiscale.figures.elements import figure_elements, table_place
+from optiscale.figures.elements import element_counts, figure_elements, table_place
 from optiscale.figures.parity import figure_parity
 from optiscale.figures.report import draw_all, draw_published
 from optiscale.figures.spectra import decile_materials, figure_spectra, formula_text
@@ -195,6 +195,10 @@ def test_element_table_adds_the_lanthanides_it_needs_and_survives_equal_counts()
     texts = [text.get_text() for text in figure_elements({"Nd": 7, "Fe": 7}).get_axes()[0].texts]
     assert {"Nd", "Ce", "Lu"} <= set(texts)
     assert texts.count("7") == 2
+
+
+def test_elements_are_counted_once_a_material() -> None:
+    assert element_counts(["Al2Cu", "Al", "CuAl3Zn"]) == {"Al": 3, "Cu": 2, "Zn": 1}
 
 
 def test_element_table_refuses_what_is_no_element() -> None:
