@@ -29,23 +29,28 @@ Size = Literal["D", "N"]
 
 _FEW = 4
 _CLEARANCE = 0.07  # part of the panel's width that a contour label keeps free
+_NO_SUPPORT = 10.0
 _GRID = 160
 _MAP_COLORS = "cividis"
 
 
 def fit_to_draw(series: Series, law: str) -> LawFit | None:
-    """Fit of `law` if there is one, else of the series' best law, else None (too few points for any)."""
-    for name in (law, series.best):
-        fit = series.fits.get(name) if name else None
-        if fit is not None and fit.fitted:
-            return fit
-    return None
+    """Fit of `law` where the points bear it, else of the series' best law, else None (too few points for any).
+
+    They do not bear it if it has no AICc, or one more than 10 above the best: essentially no support in the words of
+    K. P. Burnham and D. R. Anderson, Model Selection and Multimodel Inference (2002), section 2.6.
+    """
+    best = series.fits.get(series.best) if series.best else None
+    fit = series.fits.get(law)
+    if best is None or fit is None or fit.aicc is None or best.aicc is None:
+        return best
+    return fit if fit.aicc - best.aicc <= _NO_SUPPORT else best
 
 
 def draw_map_row(fig: FigureBase, panels: Sequence[Axes], series: Series) -> None:
     """Draw a map series into three panels: L over N coloured by D, L over D coloured by N, and L(D, N).
 
-    Lines and the map are the Kaplan law (the series' best law where that one has no fit); without any fit the points
+    Lines and the map are the Kaplan law (the series' best law where the points do not bear that one); without any fit the points
     are joined by thin lines and the third panel shows the points alone.
     """
     fit = fit_to_draw(series, "kaplan")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -29,7 +29,6 @@ from optiscale.figures.style import (
 from optiscale.laws import Series, StudyFits, get_law
 
 Kind = Literal["data", "parameters"]
-Corner = Literal["lower left", "upper right"]
 _KINDS: tuple[Kind, ...] = ("data", "parameters")
 _SIZE: dict[Kind, Literal["D", "N"]] = {"data": "D", "parameters": "N"}
 _HELD: dict[Kind, str] = {"data": "N", "parameters": "D"}
@@ -102,7 +101,7 @@ def _is_in(name: str, chosen: dict[Kind, dict[str, Series]]) -> bool:
 def _draw_panel(
     axes: Axes, kind: Kind, ours: dict[str, Series], own: dict[str, Series], styles: dict[str, NetworkStyle]
 ) -> None:
-    laws: list[tuple[str, bool]] = []
+    laws: list[tuple[str, bool, str]] = []
     asymptotes = False
     for group, is_own in ((ours, False), (own, True)):
         for name, series in group.items():
@@ -112,7 +111,7 @@ def _draw_panel(
                 low, high = float(series.points["x"].min()), float(series.points["x"].max())
                 line = np.geomspace(low, high, 200)
                 axes.plot(line, fit.predict(x=line), color=styles[name].color, zorder=2, linestyle=_LINE[is_own])
-                laws.append((fit.law, is_own))
+                laws.append((fit.law, is_own, styles[name].color))
             if kind == "data" and not is_own:
                 asymptotes |= _draw_asymptotes(axes, series, styles[name].color)
     points = pd.concat([series.points for series in [*ours.values(), *own.values()]])
@@ -120,7 +119,7 @@ def _draw_panel(
     reach = points["std"].fillna(0.0)
     log_axis(axes, "y", values=np.concatenate([points["mean"] - reach, points["mean"] + reach]), at_least=5)
     axes.set_ylabel(r"validation loss $L_\mathrm{val}$")
-    _line_legend(axes, laws, asymptotes, corner="lower left" if kind == "data" else "upper right")
+    _line_legend(axes, laws, asymptotes)
 
 
 def _draw_points(axes: Axes, series: Series, style: NetworkStyle, is_own: bool) -> None:
@@ -156,16 +155,20 @@ def _draw_asymptotes(axes: Axes, series: Series, color: str) -> bool:
     return True
 
 
-def _line_legend(axes: Axes, laws: Iterable[tuple[str, bool]], asymptotes: bool, *, corner: Corner) -> None:
-    handles = [
-        Line2D([], [], color=GREY, linestyle=_LINE[is_own], label=get_law(law).label.lower() + ", own runs" * is_own)
-        for law, is_own in dict.fromkeys(laws)
-    ]
+def _line_legend(axes: Axes, laws: list[tuple[str, bool, str]], asymptotes: bool) -> None:
+    """Say which laws the lines are: once in grey if all networks share one, else in the colour of each network."""
+    handles = []
+    for group in (False, True):
+        drawn = [(law, color) for law, is_own, color in laws if is_own is group]
+        shared = len({law for law, _ in drawn}) == 1
+        for law, color in dict.fromkeys((law, GREY if shared else color) for law, color in drawn):
+            label = get_law(law).label.lower() + ", own runs" * group
+            handles.append(Line2D([], [], color=color, linestyle=_LINE[group], label=label))
     if asymptotes:
         text = "power laws of first, last 3 points"
         handles.append(Line2D([], [], color=GREY, linewidth=0.7, linestyle=_DASHES, label=text))
     if handles:
-        axes.legend(handles=handles, loc=corner)
+        axes.legend(handles=handles, loc="best")
 
 
 def _legends(

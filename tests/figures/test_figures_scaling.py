@@ -188,6 +188,19 @@ def test_single_seeds_have_points_without_length_of_error(tmp_path) -> None:
     assert all((std == 0).all() for _, _, std in points_of(_panels(figure_1(fits))[0]))
 
 
+def test_a_small_study_draws_the_law_that_its_points_bear() -> None:
+    losses = demo_losses({"OptiMetal2B-TC": [16]}, [8, 16, 32, 64, 128])
+    losses["val_loss"] *= losses["D"].map({8: 1.01, 16: 0.99, 32: 1.0, 64: 1.01, 128: 0.99})
+    fits = fit_study(average_seeds(losses))
+    (series,) = fits.series
+    assert series.best == "power"
+    assert series.fits["broken"].aicc > series.fits["power"].aicc + 10
+    axes = _panels(figure_1(fits))[0]
+    (line,) = _fit_lines(axes)
+    np.testing.assert_allclose(line.get_ydata(), series.fits["power"].predict(x=np.asarray(line.get_xdata())))
+    assert axes.get_legend().get_texts()[0].get_text() == "power law"
+
+
 def test_no_series_is_one_clear_line() -> None:
     with pytest.raises(UserError, match="three or more"):
         figure_1(StudyFits())
