@@ -50,8 +50,8 @@ def fit_to_draw(series: Series, law: str) -> LawFit | None:
 def draw_map_row(fig: FigureBase, panels: Sequence[Axes], series: Series) -> None:
     """Draw a map series into three panels: L over N coloured by D, L over D coloured by N, and L(D, N).
 
-    Lines and the map are the Kaplan law (the series' best law where the points do not bear that one); without any fit the points
-    are joined by thin lines and the third panel shows the points alone.
+    Lines and the map are the Kaplan law (the series' best law where the points do not bear that one); without any fit
+    the points are joined by thin lines and the third panel shows the points alone.
     """
     fit = fit_to_draw(series, "kaplan")
     over_N, over_D, over_both = panels

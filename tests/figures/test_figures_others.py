@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from ase.data import atomic_numbers
-from conftest import assert_readable
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
 
@@ -18,6 +17,8 @@ from optiscale.figures.parity import figure_parity
 from optiscale.figures.report import draw_all, draw_published
 from optiscale.figures.spectra import decile_materials, figure_spectra, formula_text
 from optiscale.laws import StudyFits
+
+from .reading import assert_readable
 
 pytestmark = pytest.mark.filterwarnings("error")
 MODELS = ["OptiMetal2B-TC", "OptiMetal3B-TC"]

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import assert_readable, demo_losses, points_of, tick_texts
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection, QuadMesh
 from matplotlib.figure import Figure
@@ -11,6 +10,8 @@ from optiscale.errors import UserError
 from optiscale.figures.report import draw_all
 from optiscale.figures.scaling import figure_1, figure_2, one_series_a_network, study_figures
 from optiscale.laws import StudyFits, average_seeds, fit_study, load_published
+
+from .reading import assert_readable, demo_losses, points_of, tick_texts
 
 pytestmark = pytest.mark.filterwarnings("error")
 SIZES = ["2.5k", "5k", "10k", "20k", "40k", "80k", "160k"]
