@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -13,6 +14,15 @@ from pydantic import BaseModel, ValidationError
 from optiscale.config.study import Study
 from optiscale.errors import UserError
 from optiscale.io import atomic_write
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which 1e-3 is a number, as everyone expects; PyYAML follows YAML 1.1 and makes it a string."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
+)
 
 
 def load_study(path: Path | str, overrides: Sequence[str] = ()) -> Study:
@@ -38,7 +48,7 @@ def load_study(path: Path | str, overrides: Sequence[str] = ()) -> Study:
             f"{path}: cannot be read ({error.strerror}); name a study file such as experiments/demo.yaml"
         ) from error
     try:
-        content = yaml.safe_load(text)
+        content = yaml.load(text, Loader=_Loader)  # noqa: S506  a SafeLoader
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
@@ -71,9 +81,9 @@ def _override(content: dict[str, Any], override: str) -> None:
     for name in parents:
         place = _step(place, name, override, make=True)
     if isinstance(place, list):
-        place[_index(place, last, override)] = yaml.safe_load(text)
+        place[_index(place, last, override)] = yaml.load(text, Loader=_Loader)  # noqa: S506
     else:
-        place[last] = yaml.safe_load(text)
+        place[last] = yaml.load(text, Loader=_Loader)  # noqa: S506
 
 
 def _step(place: Any, name: str, override: str, *, make: bool) -> Any:

@@ -12,6 +12,8 @@ from optiscale.config.strict import Strict
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+#: names become names of folders
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
@@ -182,12 +184,12 @@ class Sweep(Strict):
 class Study(Strict):
     """A scaling study."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Name
     description: str = ""
     data: Data = Data()
     graph: Graph = Graph()
     training: Training = Training()
-    models: Annotated[dict[str, Model], Field(min_length=1)]
+    models: Annotated[dict[Name, Model], Field(min_length=1)]
     grid: Annotated[list[Block], Field(min_length=1)]
     output: Output = Output()
     sweep: Sweep = Sweep()

@@ -66,7 +66,7 @@ def estimate_seconds(
     Returns
     -------
     list of float
-        Seconds, one a cell, for one worker.
+        Seconds, one a cell, for one worker; NaN for a network that fails.
     """
     if study.sweep.threads is not None:
         torch.set_num_threads(study.sweep.threads)
@@ -92,11 +92,15 @@ def _cell_seconds(study: Study, cell: Cell, constant: float, share: float, n_val
 
 
 def _measure(study: Study, cell: Cell, targets: TargetSpec, statistics: dict[str, float]) -> tuple[float, float]:
-    """Return seconds a step and seconds a crystal of training."""
+    """Return seconds a step and seconds a crystal of training; NaN if the network fails."""
     device = "cuda" if study.models[cell.model].training.device != "cpu" and torch.cuda.is_available() else "cpu"
     network = make_network(study, cell, targets).to(device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
-    times = [_step_seconds(network, optimizer, random_batch(size, targets, statistics).to(device)) for size in _SIZES]
+    batches = [random_batch(size, targets, statistics).to(device) for size in _SIZES]
+    try:
+        times = [_step_seconds(network, optimizer, batch) for batch in batches]
+    except Exception:  # whatever a user's network raises: its runs will fail and say why, the others must go on
+        return math.nan, math.nan
     share = max(0.0, (times[1] - times[0]) / (_SIZES[1] - _SIZES[0]))
     return max(0.0, times[0] - _SIZES[0] * share), share
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -84,8 +85,10 @@ def estimates(study: Study, cells: Sequence[PlannedCell], dataset: OpticalDatase
 def _run(study: Study, left: Sequence[PlannedCell], dataset: OpticalDataset, out: Path, *, done: int) -> None:
     seconds = estimates(study, left, dataset)
     commit = git_commit()
-    longest_first = sorted(zip(left, seconds, strict=True), key=lambda pair: -pair[1])
-    jobs = [Job(planned.cell, cell_folder(out, planned.cell), weight) for planned, weight in longest_first]
+    # a network whose cost could not be measured comes first: what is wrong with it shows early
+    weights = [1.0 if math.isnan(value) else value for value in seconds]
+    order = sorted(range(len(left)), key=lambda place: (not math.isnan(seconds[place]), -weights[place]))
+    jobs = [Job(left[place].cell, cell_folder(out, left[place].cell), weights[place]) for place in order]
     sizes = {planned.cell: planned.N for planned in left}
     with SweepProgress(jobs, done=done, steps=_steps(study, left)) as progress:
         for job, lost in execute(study, jobs, dataset, commit, progress):

@@ -15,7 +15,7 @@ DEMO = EXPERIMENTS / "demo.yaml"
 
 @pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_study_is_valid(path: Path) -> None:
-    assert load_study(path).name == path.stem.replace("_", "-") or load_study(path).name == path.stem
+    assert load_study(path).name == path.stem
 
 
 @pytest.mark.parametrize(
@@ -74,3 +74,21 @@ def test_the_resolved_study_reads_back_equal(tmp_path: Path) -> None:
     save_study(study, tmp_path / "study.yaml")
     assert load_study(tmp_path / "study.yaml") == study
     assert yaml.safe_load((tmp_path / "study.yaml").read_text())["training"]["batch_size"] == 32
+
+
+def test_the_published_grid_has_294_cells() -> None:
+    from optiscale.sweep import cells_of
+
+    sizes = {path.stem: len(list(cells_of(load_study(path)))) for path in EXPERIMENTS.glob("paper_*.yaml")}
+    assert sizes == {
+        "paper_data_1d": 63,
+        "paper_parameters_1d": 63,
+        "paper_grid_2d": 294,
+        "paper_lr_scaling": 40,
+    }
+
+
+@pytest.mark.parametrize("text", ["1e-3", "1.0e-3", "0.001", "1E-3", "+1e-03"])
+def test_a_number_may_be_written_as_people_write_it(text: str) -> None:
+    study = load_study(DEMO, [f"models.OptiMetal2B-TC.optimizer.lr={text}"])
+    assert study.models["OptiMetal2B-TC"].optimizer.lr == 1e-3

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from small import make_dataset, study_content
+
+from optiscale.config import Study, parse_study
+from optiscale.dataset import OpticalDataset
+from optiscale.errors import UserError
+from optiscale.sweep import cells_of, run_grid
+from optiscale.sweep.records import merge
+from optiscale.training import Cell, cell_hash
+
+COLUMNS = [
+    "study",
+    "model",
+    "message_passing",
+    "D",
+    "width",
+    "N",
+    "seed",
+    "subset_seed",
+    "val_loss",
+    "val_eps_loss",
+    "val_drude_loss",
+    "best_epoch",
+    "epochs",
+    "steps",
+    "train_loss",
+    "wall_s",
+    "graphs_per_s",
+    "peak_memory_mb",
+    "device",
+    "versions",
+    "config_hash",
+    "data_hash",
+    "git_commit",
+    "status",
+    "message",
+    "validate_every",
+]
+
+
+@pytest.fixture
+def study(dataset: OpticalDataset) -> Study:
+    return parse_study(study_content(dataset.folder))
+
+
+@pytest.fixture(scope="module")
+def done(dataset: OpticalDataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("results") / "tiny"
+    run_grid(parse_study(study_content(dataset.folder)), out)
+    return out
+
+
+def test_a_grid_leaves_one_tidy_row_a_run(study: Study, done: Path) -> None:
+    runs = pd.read_parquet(done / "runs.parquet")
+    assert set(COLUMNS) <= set(runs.columns)
+    assert [(row.D, row.seed) for row in runs.itertuples()] == [(4, 1), (4, 42), (8, 1), (8, 42)]
+    assert (runs["status"] == "finished").all()
+    assert set(runs["config_hash"]) == {cell_hash(study, cell) for cell in cells_of(study)}
+    curves = pd.read_parquet(done / "curves.parquet")
+    best = curves.groupby("cell")["val_loss"].min()
+    for row in runs.itertuples():
+        assert best[row.cell] == row.val_loss
+        record = json.loads((done / "cells" / str(row.cell) / "record.json").read_text())
+        assert record["val_loss"] == row.val_loss, "full precision"
+    assert yaml.safe_load((done / "study.yaml").read_text())["name"] == "tiny"
+
+
+def test_a_second_grid_runs_nothing(study: Study, done: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in done.rglob("record.json")}
+    assert run_grid(study, done).ran == 0
+    assert {path: path.stat().st_mtime_ns for path in done.rglob("record.json")} == before
+
+
+def test_a_larger_grid_runs_only_what_is_new(dataset: OpticalDataset, done: Path, tmp_path: Path) -> None:
+    content = study_content(dataset.folder)
+    content["grid"][0]["seeds"] = [1, 42, 137]  # type: ignore[index]
+    out = tmp_path / "copy"
+    subprocess.run(["cp", "-r", str(done), str(out)], check=True)
+    result = run_grid(parse_study(content), out)
+    assert (result.ran, len(result.runs)) == (2, 6)
+
+
+def test_two_workers_give_the_losses_of_one(dataset: OpticalDataset, done: Path, tmp_path: Path) -> None:
+    study = parse_study(study_content(dataset.folder, sweep={"workers": 2, "threads": 1}))
+    runs = run_grid(study, tmp_path / "two").runs
+    one = pd.read_parquet(done / "runs.parquet")
+    assert list(runs["val_loss"]) == list(one["val_loss"])
+
+
+def test_a_killed_grid_goes_on_where_it_was(dataset: OpticalDataset, done: Path, tmp_path: Path) -> None:
+    content = study_content(dataset.folder)
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(content))
+    out = tmp_path / "killed"
+    command = [sys.executable, "-m", "optiscale.run", "grid", str(tmp_path / "study.yaml"), "--out", str(out)]
+    records: dict[str, bytes] = {}
+    while len(records) < 2:  # killed again and again until two runs are finished
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=os.environ)
+        finished = len(records)
+        while process.poll() is None and len(list(out.glob("cells/*/record.json"))) == finished:
+            time.sleep(0.02)
+        time.sleep(random.uniform(0, 0.3))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        now = {path.parent.name: path.read_bytes() for path in out.glob("cells/*/record.json")}
+        assert records.items() <= now.items(), "no finished run is lost or repeated"
+        records = now
+    result = run_grid(parse_study(content), out)
+    assert result.ran == 4 - len(records)
+    assert records.items() <= {path.parent.name: path.read_bytes() for path in out.glob("cells/*/record.json")}.items()
+    assert list(result.runs["val_loss"]) == list(pd.read_parquet(done / "runs.parquet")["val_loss"])
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_failed_run_is_a_row_and_the_sweep_goes_on(dataset: OpticalDataset, tmp_path: Path, workers: int) -> None:
+    content = study_content(dataset.folder, sweep={"workers": workers, "threads": 1})
+    content["models"]["bad"] = {  # type: ignore[index]
+        "network": {"type": "broken_network:Broken", "options": {"how": "raise" if workers == 1 else "die"}},
+        "optimizer": {"lr": 1e-3},
+    }
+    content["grid"].append({"model": "bad", "data_sizes": [4], "seeds": [1]})  # type: ignore[attr-defined]
+    result = run_grid(parse_study(content), tmp_path / "out")
+    status = result.runs.set_index("cell")["status"]
+    assert status.pop("bad_D4_s1_t0") == "failed"
+    assert (status == "finished").all()
+    assert len(status) == 4
+    message = result.runs.set_index("cell")["message"]["bad_D4_s1_t0"]
+    assert ("no good" if workers == 1 else "worker process was killed") in message
+    assert run_grid(parse_study(content), tmp_path / "out").ran == 1, "a failed run is tried again"
+
+
+def test_results_of_another_config_or_data_set_are_refused(dataset: OpticalDataset, done: Path, tmp_path: Path) -> None:
+    content = study_content(dataset.folder)
+    content["training"]["batch_size"] = 5  # type: ignore[index]
+    with pytest.raises(UserError, match="made with another config"):
+        run_grid(parse_study(content), done)
+    other = make_dataset(tmp_path / "other", n=29)
+    with pytest.raises(UserError, match="made with another data set"):
+        run_grid(parse_study(study_content(other.folder)), done)
+
+
+def test_a_damaged_record_is_named(study: Study, done: Path, tmp_path: Path) -> None:
+    out = tmp_path / "copy"
+    subprocess.run(["cp", "-r", str(done), str(out)], check=True)
+    path = next(out.rglob("record.json"))
+    path.write_text(path.read_text()[:50])
+    with pytest.raises(UserError, match=r"record\.json: damaged"):
+        run_grid(study, out)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"grid": [{"model": "2B", "widths": [8], "data_sizes": [19], "seeds": [1]}]}, "D = 19, but the training part"),
+        ({"grid": [{"model": "2B", "widths": [9], "data_sizes": [4], "seeds": [1]}]}, "9"),
+        ({"grid": [{"model": "2B", "data_sizes": [4], "seeds": [1]}]}, "width"),
+        (
+            {"grid": [{"model": "2B", "widths": [8], "data_sizes": [4], "seeds": [1]}] * 2},
+            "is named by two blocks",
+        ),
+    ],
+)
+def test_what_cannot_run_is_refused_before_training(
+    dataset: OpticalDataset, tmp_path: Path, change: dict[str, object], said: str
+) -> None:
+    study = parse_study(study_content(dataset.folder, **change))
+    with pytest.raises(UserError, match=said):
+        run_grid(study, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_target_that_is_no_number_is_refused_before_training(dataset: OpticalDataset, tmp_path: Path) -> None:
+    scalars = dataset.scalars.copy()
+    scalars[:] = math.nan
+    bad = make_dataset(tmp_path / "bad", scalars=scalars)
+    with pytest.raises(UserError, match="has a omega_D that is not finite"):
+        run_grid(parse_study(study_content(bad.folder)), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_doubled_record_is_refused(done: Path, tmp_path: Path) -> None:
+    record = json.loads(next(done.rglob("record.json")).read_text())
+    with pytest.raises(UserError, match="recorded twice"):
+        merge([record, record], tmp_path)
+    with pytest.raises(UserError, match="2 data sets"):
+        merge([record, {**record, "seed": 7, "data_hash": "f"}], tmp_path)
+
+
+def test_cells_are_named_once() -> None:
+    study = parse_study(study_content("x"))
+    assert list(cells_of(study)) == [Cell("2B", 8, D, seed, 0) for D in (4, 8) for seed in (1, 42)]
