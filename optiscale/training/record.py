@@ -11,12 +11,13 @@ from typing import Any
 import pandas as pd
 import torch
 
+from optiscale import __version__
 from optiscale.config import Study, Training
 from optiscale.training.cell import Cell, cell_hash
 from optiscale.training.recorder import Recorder
 
 RECORD = "record.json"
-PACKAGES = ("optiscale", "torch", "pytorch-lightning", "torch-geometric", "numpy")
+PACKAGES = ("torch", "pytorch-lightning", "torch-geometric", "numpy")
 
 
 def identity(study: Study, cell: Cell, *, N: int, data_hash: str, git_commit: str) -> dict[str, Any]:
@@ -32,12 +33,18 @@ def identity(study: Study, cell: Cell, *, N: int, data_hash: str, git_commit: st
         "seed": cell.seed,
         "subset_seed": cell.subset_seed,
         "validate_every": f"{every} {unit}",
-        "versions": " ".join(f"{name}={version(name)}" for name in PACKAGES) + f" python={platform.python_version()}",
+        "versions": _versions(),
         "config_hash": cell_hash(study, cell),
         "data_hash": data_hash,
         "git_commit": git_commit,
         "recorded_at": pd.Timestamp.now(tz="UTC").isoformat(timespec="seconds"),
     }
+
+
+def _versions() -> str:
+    packages = {name: version(name) for name in PACKAGES}
+    both = {"optiscale": __version__, **packages, "python": platform.python_version()}
+    return " ".join(f"{name}={number}" for name, number in both.items())
 
 
 def lost_record(
