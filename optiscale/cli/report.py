@@ -16,7 +16,7 @@ def report_study(folder: Path) -> list[Path]:
     The spectra and the parity are those of the best run of each model that kept its weights.
     """
     from optiscale.dataset import open_source
-    from optiscale.figures.elements import figure_elements
+    from optiscale.figures.elements import element_counts, figure_elements
     from optiscale.figures.report import draw_all
     from optiscale.figures.style import save_figure
     from optiscale.laws import average_seeds, fit_study, read_losses, write_tables
@@ -69,11 +69,3 @@ def report_predictions(runs: list[Path], out: Path, *, part: str) -> list[Path]:
     if parity:
         made += save_figure(figure_parity(parity), out / "figures", f"parity_omega_D_{part}")
     return made
-
-
-def element_counts(formulas: pd.Series) -> dict[str, int]:
-    """Count the materials that hold each element."""
-    from ase.formula import Formula
-
-    symbols = pd.Series([symbol for formula in formulas for symbol in Formula(formula).count()])
-    return {str(symbol): int(count) for symbol, count in symbols.value_counts().items()}

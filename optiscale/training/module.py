@@ -139,6 +139,21 @@ class OpticalModule(pl.LightningModule):
         self._train_sum, self._train_count = torch.zeros((), dtype=torch.float64), 0
         return mean
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,  # noqa: ARG002  the norm, as published
+    ) -> None:
+        """Clip the norm of the gradients.
+
+        Lightning's own clipping refuses a fused optimizer under mixed precision, for fear of scaled gradients; bf16
+        needs no scaling.
+        """
+        parameters = [weight for group in optimizer.param_groups for weight in group["params"]]
+        if gradient_clip_val is not None:
+            torch.nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the count of graphs."""
         checkpoint["graphs_seen"] = self.graphs_seen

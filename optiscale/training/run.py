@@ -137,8 +137,8 @@ def run_cell(
         "steps": trainer.global_step,
         "wall_s": wall,
         "graphs_per_s": module.graphs_seen / wall,
-        "peak_memory_mb": peak_memory_mb(module.device),
-        "device": device_name(module.device),
+        "peak_memory_mb": peak_memory_mb(trainer.strategy.root_device),
+        "device": device_name(trainer.strategy.root_device),
         "status": outcome.status,
         "message": outcome.message,
     }
