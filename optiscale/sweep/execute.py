@@ -16,6 +16,7 @@ from optiscale.sweep.progress import SweepProgress
 from optiscale.training import Cell, RunOptions, run_cell
 
 _TOPIC = "optiscale"
+_KEEP_MEMORY = str(2**30)
 #: status and message of a run whose process ended before it could write its record
 Lost = tuple[str, str]
 
@@ -56,6 +57,10 @@ def _on_cluster(
     settings = {
         "distributed.scheduler.allowed-failures": 0,  # a killed worker is a lost run, not one to try forever
         "distributed.admin.tick.limit": "1h",  # torch holds the interpreter for longer than Dask likes
+        # Dask makes malloc give memory back at once, torch asks for it again in the next step: a third of the time
+        # would go into page faults
+        "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": _KEEP_MEMORY,
+        "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": _KEEP_MEMORY,
     }
     with (
         dask.config.set(settings),
