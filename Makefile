@@ -7,7 +7,7 @@ SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13)
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do $$p -c '$(SUPPORTED)' 2>/dev/null && echo $$p && break; done)
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo test test-all lint figures published-numbers clean
+.PHONY: help demo demo-docs test test-all lint figures published-numbers clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -47,3 +47,7 @@ published-numbers: $(VENV)/.installed  ## Compare every published number with ou
 
 clean:  ## Remove the environment and the results
 	rm -rf $(VENV) results
+
+demo-docs: demo  ## Copy the demo's figures and tables into docs/demo
+	mkdir -p docs/demo
+	cp results/demo/figures/*.png results/demo/tables/*.md results/demo/runs.parquet docs/demo/

@@ -77,6 +77,8 @@ def figure_spectra(
                 axes.plot(energies, true, color=BLACK, linewidth=1.2)
                 axes.plot(energies, pred, color=VERMILLION, linewidth=1.0, linestyle=(0, (4, 1.5)))
                 axes.set_xlim(energies[0], energies[-1])
+                # low-energy peaks are ten times the rest of the spectrum: a linear axis would show nothing but them
+                axes.set_yscale("symlog", linthresh=10)
         for axes, component in zip(grid[:, 0], components, strict=True):
             axes.set_ylabel(rf"{component.capitalize()} $\varepsilon_\mathrm{{inter}}$")
         for axes in grid[-1]:
