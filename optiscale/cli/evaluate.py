@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from optiscale.errors import UserError
 
+if TYPE_CHECKING:
+    from optiscale.dataset.split import Part
+
 
 def run(folder: Path, *, part: str) -> None:
     """Evaluate a run on a part of its data set."""
-    if part not in ("validation", "test"):
+    chosen: dict[str, Part] = {"validation": "validation", "test": "test"}
+    if part not in chosen:
         raise UserError(f"--part {part}: must be validation or test")
     from optiscale.cli.report import report_predictions
 
-    made = report_predictions([folder], folder / part, part=part)
+    made = report_predictions([folder], folder / part, part=chosen[part])
     for path in made:
         if path.suffix == ".md":
             typer.echo(path.read_text(encoding="utf-8"))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from optiscale.config import load_study
+from optiscale.dataset.split import Part
 from optiscale.training.run import WEIGHTS
 
 
@@ -43,7 +44,7 @@ def best_runs(runs: pd.DataFrame, folder: Path) -> list[Path]:
     return [folder / "cells" / str(cell) for cell in best]
 
 
-def report_predictions(runs: list[Path], out: Path, *, part: str) -> list[Path]:
+def report_predictions(runs: list[Path], out: Path, *, part: Part) -> list[Path]:
     """Write the per-material metrics of runs, their summary, and the figures of their predictions."""
     from optiscale.evaluation import evaluate_run, write_metrics
     from optiscale.figures.parity import figure_parity

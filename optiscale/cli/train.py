@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from optiscale.config import Study, load_study, save_study
 from optiscale.errors import UserError
+
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
 
 
 def run(
@@ -68,7 +72,7 @@ def _same_study(study: Study, path: Path) -> None:
         raise UserError(f"{path}: runs of another configuration are here; give another --out")
 
 
-def _callbacks(folder: Path) -> list[object]:
+def _callbacks(folder: Path) -> list[pl.Callback]:
     import sys
 
     from pytorch_lightning.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar, TQDMProgressBar

@@ -167,10 +167,10 @@ def write_dataset(
     if (folder / MANIFEST).exists():
         raise UserError(f"{folder}: a data set is there already; remove it or choose another folder")
     counts = [len(numbers) for _, numbers, _ in structures]
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "lattice": np.asarray([lattice for lattice, _, _ in structures], dtype=np.float64).reshape(-1, 3, 3),
         "site_offset": np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64),
-        "atomic_number": np.concatenate([numbers for _, numbers, _ in structures] or [[]]).astype(np.uint8),
+        "atomic_number": np.concatenate([numbers for _, numbers, _ in structures] or [np.empty(0)]).astype(np.uint8),
         "position": np.concatenate([position for _, _, position in structures] or [np.empty((0, 3))]),
         "spectrum": np.asarray(spectrum, dtype=np.float32),
         "scalars": np.asarray(scalars, dtype=np.float32),

@@ -80,7 +80,10 @@ def predict(run: Path, *, part: Part) -> Predictions:
     study, cell, record = _read_run(run)
     dataset = open_source(study.data.source)
     if dataset.hash != record["data_hash"]:
-        raise UserError(f"{run}: trained on data set {record['data_hash']}, {study.data.source} is now {dataset.hash}")
+        raise UserError(
+            f"{run}: trained on data set {record['data_hash']}, {study.data.source} is now {dataset.hash}; "
+            "run the study again, or point data.source at the old data set"
+        )
     targets = target_spec(study.models[cell.model], dataset.manifest)
     network = make_network(study, cell, targets)
     network.load_state_dict(load_file(run / WEIGHTS))

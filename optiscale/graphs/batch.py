@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -61,18 +63,14 @@ class CrystalBatch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> CrystalBatch:
         """Copy every tensor to `device`; Lightning calls this."""
-        moved = {
-            f.name: value.to(device, non_blocking=non_blocking) if isinstance(value, Tensor) else value
-            for f in fields(self)
-            for value in [getattr(self, f.name)]
-        }
-        return CrystalBatch(**moved)
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> CrystalBatch:
         """Copy every tensor to pinned host memory; the DataLoader calls this."""
-        pinned = {
-            f.name: value.pin_memory() if isinstance(value, Tensor) else value
-            for f in fields(self)
-            for value in [getattr(self, f.name)]
-        }
-        return CrystalBatch(**pinned)
+        return self._map(Tensor.pin_memory)
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> CrystalBatch:
+        """Apply `function` to every tensor."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        tensors: dict[str, Any] = {name: function(value) for name, value in values.items() if isinstance(value, Tensor)}
+        return replace(self, **tensors)

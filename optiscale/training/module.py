@@ -8,6 +8,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from optiscale.config.study import Length, Schedule, Training
@@ -162,7 +163,7 @@ class OpticalModule(pl.LightningModule):
         """Go on counting."""
         self.graphs_seen = checkpoint["graphs_seen"]
 
-    def configure_optimizers(self) -> dict[str, object]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with warm-up and cosine, stepped every epoch or every step as the length is counted."""
         optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay, fused=True)
         factor = schedule_factor(self.config.schedule, self.config.length, self.lr)

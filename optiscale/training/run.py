@@ -126,6 +126,8 @@ def run_cell(
         )
         recorder = Recorder(keep_weights=study.output.weights == "best", report=options.report)
         trainer = _trainer(model.training, recorder, options)
+        if trainer.strategy.root_device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(trainer.strategy.root_device)
         outcome = _fit(trainer, module, data, options.resume_from)
         wall = recorder.elapsed
     record = {

@@ -44,13 +44,13 @@ def test_what_is_wrong_is_said_in_one_line(override: str, said: str) -> None:
 
 
 def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="nowhere.yaml: cannot be read"):
+    with pytest.raises(UserError, match=r"nowhere\.yaml: cannot be read"):
         load_study(tmp_path / "nowhere.yaml")
     (tmp_path / "broken.yaml").write_text("a: [1, 2")
-    with pytest.raises(UserError, match="broken.yaml: not valid YAML"):
+    with pytest.raises(UserError, match=r"broken\.yaml: not valid YAML"):
         load_study(tmp_path / "broken.yaml")
     (tmp_path / "empty.yaml").write_text("")
-    with pytest.raises(UserError, match="empty.yaml: holds no fields"):
+    with pytest.raises(UserError, match=r"empty\.yaml: holds no fields"):
         load_study(tmp_path / "empty.yaml")
 
 
