@@ -17,6 +17,7 @@ from optiscale.graphs.crystal import CrystalGraph, crystal_graph
 from optiscale.io import read_json, value_hash, write_json
 
 GRAPH_SCHEMA_VERSION = 1
+_CHUNK = 2048  # graphs held as they come, some ten times larger than in the cache
 
 #: axes M materials, E edges, T angles; sites and edges are counted within their crystal
 GRAPH_ARRAYS = (
@@ -139,8 +140,16 @@ def _starts(count: np.ndarray) -> np.ndarray:
 
 def _build(dataset: OpticalDataset, folder: Path, *, cutoff: float, angle_cutoff: float, track: Track | None) -> None:
     rows: Iterable[int] = range(len(dataset))
-    graphs = [_graph_of(dataset, row, cutoff, angle_cutoff) for row in (track(rows, len(dataset)) if track else rows)]
-    arrays = _flatten(graphs)
+    chunks, graphs = [], []
+    for row in track(rows, len(dataset)) if track else rows:
+        graphs.append(_graph_of(dataset, row, cutoff, angle_cutoff))
+        if len(graphs) == _CHUNK or row == len(dataset) - 1:
+            chunks.append(_flatten(graphs))
+            graphs = []
+    arrays = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+    for what in ("edge", "angle"):
+        count = arrays.pop(f"{what}_count")
+        arrays[f"{what}_offset"] = np.concatenate([[0], np.cumsum(count)]).astype(np.int64)
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".building."))
     try:
@@ -164,8 +173,7 @@ def _graph_of(dataset: OpticalDataset, row: int, cutoff: float, angle_cutoff: fl
 
 
 def _flatten(graphs: list[CrystalGraph]) -> dict[str, np.ndarray]:
-    edges = [len(graph.edge_length) for graph in graphs]
-    angles = [len(graph.angle_cos) for graph in graphs]
+    """Join graphs into compact arrays; chunks of other integer types join into the larger one."""
     flat = {
         name: np.concatenate([getattr(graph, name) for graph in graphs])
         for name in GRAPH_ARRAYS
@@ -173,8 +181,8 @@ def _flatten(graphs: list[CrystalGraph]) -> dict[str, np.ndarray]:
     }
     whole = {name: array for name, array in flat.items() if array.dtype.kind == "i"}
     return {
-        "edge_offset": np.concatenate([[0], np.cumsum(edges)]).astype(np.int64),
-        "angle_offset": np.concatenate([[0], np.cumsum(angles)]).astype(np.int64),
+        "edge_count": np.array([len(graph.edge_length) for graph in graphs]),
+        "angle_count": np.array([len(graph.angle_cos) for graph in graphs]),
         "edge_length": flat["edge_length"].astype(np.float32),
         "angle_cos": flat["angle_cos"].astype(np.float32),
         # the smallest integer that holds the largest value: 200,000 crystals have 129 million angles
