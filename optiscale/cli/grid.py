@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import shutil
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,8 +12,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from optiscale.config import Study, load_study
+from optiscale.cli.finished import STAMP, is_complete, mark_complete
+from optiscale.config import RESOLVED, Study, load_study
 from optiscale.errors import UserError
+
+#: what a study leaves in its folder; --fresh removes this and nothing else
+OURS = ("cells", "tables", "figures", "runs.parquet", "curves.parquet", "fits.json", STAMP, RESOLVED, ".lock")
 
 
 def run(path: Path, *, dry_run: bool, fresh: bool, yes: bool, overrides: Sequence[str], out: Path | None) -> None:
@@ -19,60 +25,70 @@ def run(path: Path, *, dry_run: bool, fresh: bool, yes: bool, overrides: Sequenc
     study = load_study(path, overrides)
     folder = out or study.default_folder()
     if dry_run:
-        _show_plan(study)
+        _show_plan(study, folder)
         return
     if fresh:
         _remove(folder, yes=yes)
-    from optiscale.cli.finished import is_complete, mark_complete
-
     if is_complete(study, folder):
         typer.echo(f"{folder}: every cell has its result, and the figures are drawn; nothing to do")
         return
     from optiscale.cli.report import report_study
     from optiscale.sweep import run_grid
+    from optiscale.sweep.records import DONE
 
-    result = run_grid(study, folder)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch system's time limit ends like Ctrl-C
+    try:
+        result = run_grid(study, folder)
+    except KeyboardInterrupt:
+        typer.echo(f"{folder}: interrupted; every finished run is kept, and the same command goes on from there")
+        raise typer.Exit(130) from None
     made = report_study(folder)
-    failed = result.runs[result.runs["status"] != "finished"]
-    if failed.empty:
-        mark_complete(study, folder, made)
-    for row in failed.itertuples():
+    unfinished = result.runs[result.runs["status"] != "finished"]
+    tried_again = unfinished[~unfinished["status"].isin(DONE)]
+    if tried_again.empty:
+        mark_complete(study, folder, [*made, *sorted((folder / "cells").glob("*/record.json"))])
+    for row in unfinished.itertuples():
         typer.echo(f"{row.cell}: {row.status}: {row.message}")
-    typer.echo(f"{folder}: {len(result.runs)} runs ({result.ran} new, {len(failed)} not finished), {len(made)} files")
+    counts = f"{len(result.runs)} runs ({result.ran} new, {len(unfinished)} not finished)"
+    typer.echo(f"{folder}: {counts}, {len(made)} files")
+    if len(tried_again):
+        raise typer.Exit(1)
 
 
 def _remove(folder: Path, *, yes: bool) -> None:
     if not folder.exists():
         return
-    if not (folder / "study.yaml").exists():
-        raise UserError(
-            f"{folder}: is no results folder (no study.yaml), so --fresh leaves it alone; name another --out"
-        )
+    if not (folder / RESOLVED).exists():
+        raise UserError(f"{folder}: no results folder ({RESOLVED} is missing), so --fresh leaves it alone; give --out")
     if not yes and not typer.confirm(f"Remove all results in {folder}?"):
         raise UserError(f"{folder}: kept; run without --fresh to go on from it")
-    shutil.rmtree(folder)
+    for path in (folder / name for name in OURS):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
-def _show_plan(study: Study) -> None:
+def _show_plan(study: Study, folder: Path) -> None:
     from optiscale.sweep.forecast import forecast
 
-    planned = forecast(study)
-    table = Table("model", "width", "N", "D", "runs", "seconds a run", "seconds", box=None)
+    with Console(stderr=True).status("measuring each network"):
+        planned = forecast(study, folder)
+    table = Table("model", "width", "N", "D", "runs", "done", "seconds a run", box=None)
     for row in planned.rows:
         width = "" if row.width is None else str(row.width)
-        table.add_row(
-            row.model, width, f"{row.N:,}", f"{row.D:,}", str(row.runs), f"{row.seconds:.3g}",
-            f"{row.seconds * row.runs:.3g}",
-        )  # fmt: skip
+        seconds = "?" if math.isnan(row.seconds) else f"{row.seconds:.3g}"
+        table.add_row(row.model, width, f"{row.N:,}", f"{row.D:,}", str(row.runs), str(row.done), seconds)
     console = Console()
     console.print(table)
     console.print(
-        f"{planned.cells} cells, estimated {_duration(planned.total / study.sweep.workers)} on this machine "
-        f"with {study.sweep.workers} worker(s)",
+        f"{planned.cells} cells, {planned.left} to run, estimated {_duration(planned.total / study.sweep.workers)} "
+        f"on this machine with {study.sweep.workers} worker(s)",
         highlight=False,
+        soft_wrap=True,
     )
     for note in planned.notes:
-        console.print(note, highlight=False)
+        console.print(note, highlight=False, soft_wrap=True)
 
 
 def _duration(seconds: float) -> str:

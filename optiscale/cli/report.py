@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from optiscale.config import load_study
+from optiscale.config import RESOLVED, load_study
 from optiscale.dataset.split import Part
 from optiscale.training.run import WEIGHTS
 
@@ -31,7 +31,7 @@ def report_study(folder: Path) -> list[Path]:
     made += [folder / "fits.json", *write_tables(fits, folder / "tables")]
     figures = folder / "figures"
     made += draw_all(fits, pd.read_parquet(curves), figures)
-    dataset = open_source(load_study(folder / "study.yaml").data.source)
+    dataset = open_source(load_study(folder / RESOLVED).data.source)
     made += save_figure(figure_elements(element_counts(dataset.materials["formula"])), figures, "elements")
     best = [run for run in best_runs(pd.read_parquet(runs), folder) if (run / WEIGHTS).exists()]
     return made + (report_predictions(best, folder, part="validation") if best else [])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from optiscale.config import Study, load_study, save_study
+from optiscale.config import RESOLVED, Study, load_study, parse_study, save_study
 from optiscale.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,7 +36,10 @@ def run(
     from optiscale.sweep.plan import check_data
     from optiscale.training import Cell, RunOptions, parameters_of, run_cell, target_spec
 
-    study = study.model_copy(update={"output": study.output.model_copy(update={"weights": "best"})})
+    content = study.resolved()  # the cell passes through the schema, which has the limits of each value
+    content["grid"] = [{"model": model, "widths": [width], "data_sizes": [D], "seeds": [seed]}]
+    content["output"] = {"weights": "best"}
+    study = parse_study(content, origin="train")
     cell = Cell(model, width, D, seed, study.data.subset.seeds[0] if subset_seed is None else subset_seed)
     dataset = open_source(study.data.source)
     parameters_of(study, cell, target_spec(study.models[model], dataset.manifest))
@@ -46,8 +49,8 @@ def run(
     checkpoint = folder / "last.ckpt"
     if resume and not checkpoint.exists():
         raise UserError(f"{checkpoint}: no checkpoint to go on from; run without --resume")
-    _same_study(study, results / "study.yaml")
-    save_study(study, results / "study.yaml")
+    _same_study(study, results / RESOLVED)
+    save_study(study, results / RESOLVED)
     options = RunOptions(
         git_commit=git_commit(),
         threads=study.sweep.threads,
@@ -77,16 +80,13 @@ def _callbacks(folder: Path) -> list[pl.Callback]:
 
     from pytorch_lightning.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar, TQDMProgressBar
 
-    checkpoint = ModelCheckpoint(
-        folder,
-        filename="best",
-        monitor="val/loss",
-        save_last=True,
-        enable_version_counter=False,
-        save_on_train_epoch_end=True,  # between epochs, so that a resumed run shuffles as an undisturbed one
+    best = ModelCheckpoint(folder, filename="best", monitor="val/loss", enable_version_counter=False)
+    # every epoch, between epochs, so that a resumed run loses little and ends as an undisturbed one
+    last = ModelCheckpoint(
+        folder, filename="last", every_n_epochs=1, save_on_train_epoch_end=True, enable_version_counter=False
     )
     bar = RichProgressBar(leave=False) if sys.stderr.isatty() else TQDMProgressBar(refresh_rate=50)
-    return [checkpoint, LearningRateMonitor(), bar]
+    return [best, last, LearningRateMonitor(), bar]
 
 
 def _logger(folder: Path) -> object:

@@ -1,7 +1,17 @@
 """The study file: schema and strict reading."""
 
-from optiscale.config.load import load_study, parse_study, save_study
+from optiscale.config.load import RESOLVED, load_study, parse_study, save_study
 from optiscale.config.network import NetworkConfig
 from optiscale.config.study import Model, Optimizer, Study, Training
 
-__all__ = ["Model", "NetworkConfig", "Optimizer", "Study", "Training", "load_study", "parse_study", "save_study"]
+__all__ = [
+    "RESOLVED",
+    "Model",
+    "NetworkConfig",
+    "Optimizer",
+    "Study",
+    "Training",
+    "load_study",
+    "parse_study",
+    "save_study",
+]

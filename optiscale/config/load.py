@@ -17,12 +17,26 @@ from optiscale.io import atomic_write
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML in which 1e-3 is a number, as everyone expects; PyYAML follows YAML 1.1 and makes it a string."""
+    """Safe YAML in which 1e-3 is a number, as everyone expects, and a key stands once.
+
+    PyYAML follows YAML 1.1, which makes 1e-3 a string, and lets the last of doubled keys win.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        doubled = next((key for place, key in enumerate(keys) if key in keys[:place]), None)
+        if doubled is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {doubled!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep=deep)
 
 
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
 )
+
+
+#: the study as it was run, in its results folder
+RESOLVED = "resolved.yaml"
 
 
 def load_study(path: Path | str, overrides: Sequence[str] = ()) -> Study:
@@ -42,14 +56,14 @@ def load_study(path: Path | str, overrides: Sequence[str] = ()) -> Study:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes()
     except OSError as error:
         raise UserError(
             f"{path}: cannot be read ({error.strerror}); name a study file such as experiments/demo.yaml"
         ) from error
     try:
         content = yaml.load(text, Loader=_Loader)  # noqa: S506  a SafeLoader
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds no fields; a study needs name, models and grid (see experiments/demo.yaml)")
@@ -69,7 +83,7 @@ def parse_study(content: dict[str, Any], *, origin: str = "study") -> Study:
 def save_study(study: Study, path: Path) -> None:
     """Write the resolved study as YAML, atomically."""
     with atomic_write(path, "w") as stream:
-        yaml.safe_dump(study.model_dump(mode="json"), stream, sort_keys=False, allow_unicode=True)
+        yaml.safe_dump(study.resolved(), stream, sort_keys=False, allow_unicode=True)
 
 
 def _override(content: dict[str, Any], override: str) -> None:

@@ -129,6 +129,15 @@ class Training(Strict):
     validate_every: ValidateEvery = ValidateEvery(epochs=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
+    @model_validator(mode="after")
+    def _warm_up_ends(self) -> Training:
+        if self.schedule.warmup >= self.length.total:
+            raise ValueError(
+                f"the warm-up of {self.schedule.warmup} {self.length.unit} fills the length of {self.length.total}; "
+                "shorten schedule.warmup"
+            )
+        return self
+
 
 class Optimizer(Strict):
     """AdamW; `lr` holds at `reference_width`.
@@ -213,6 +222,17 @@ class Study(Strict):
             if block.model not in self.models:
                 raise ValueError(f"grid names the model {block.model!r}; models has {', '.join(self.models)}")
         return self
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the content of a study file that gives this study from any folder, each training stated once."""
+        content = self.model_dump(mode="json")
+        for model in content["models"].values():
+            differs = {key: value for key, value in model.pop("training").items() if content["training"][key] != value}
+            if differs:
+                model["training"] = differs
+        if Path(self.data.source).exists():
+            content["data"]["source"] = str(Path(self.data.source).resolve())
+        return content
 
     def default_folder(self) -> Path:
         """Where results go unless asked otherwise."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
-import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from optiscale.config.study import Data, Graph
@@ -79,20 +79,37 @@ class CrystalRows(Dataset[CrystalBatch]):
         return self.graphs.batch(self.rows[np.asarray(places)], angles=self.angles)
 
 
-class EpochBatches(Sampler[list[int]]):
-    """Shuffled batches; a last batch of one crystal joins the one before, since batch norm needs two."""
+def batches_an_epoch(D: int, batch_size: int) -> int:
+    """Return the number of training batches; a last batch of one crystal joins the one before."""
+    full, rest = divmod(D, batch_size)
+    return max(1, full + (rest > 1))
 
-    def __init__(self, n: int, batch_size: int, generator: torch.Generator) -> None:
+
+class EpochBatches(Sampler[list[int]]):
+    """Shuffled batches; a last batch of one crystal joins the one before, since batch norm needs two.
+
+    Parameters
+    ----------
+    n, batch_size
+        Crystals in all and in a batch.
+    seed
+        Of the order.
+    epoch
+        Tells the epoch that begins. The order follows from seed and epoch alone, so that a resumed run sees the
+        batches of an undisturbed one.
+    """
+
+    def __init__(self, n: int, batch_size: int, *, seed: int, epoch: Callable[[], int]) -> None:
         self.n = n
         self.batch_size = batch_size
-        self.generator = generator
+        self.seed = seed
+        self.epoch = epoch
 
     def __len__(self) -> int:
-        full, rest = divmod(self.n, self.batch_size)
-        return max(1, full + (rest > 1))
+        return batches_an_epoch(self.n, self.batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:
-        order = torch.randperm(self.n, generator=self.generator).tolist()
+        order = np.random.default_rng([self.seed, self.epoch()]).permutation(self.n).tolist()
         batches = len(self)
         for place in range(batches):
             end = self.n if place == batches - 1 else (place + 1) * self.batch_size
@@ -150,8 +167,7 @@ class OpticalDataModule(pl.LightningDataModule):
         self.angles = angles
         self.graphs: GraphStore | None = None
         self.rows: dict[Part, np.ndarray] = {}
-        # it lives as long as the module: epochs differ, runs with the same seed do not
-        self._generator = torch.Generator().manual_seed(seed)
+        self._epochs = itertools.count()
 
     def prepare_data(self) -> None:
         """Build the graphs of the data set if they are not cached; keeps no state."""
@@ -170,17 +186,14 @@ class OpticalDataModule(pl.LightningDataModule):
         )
         self.rows = {**parts, "train": train}
 
-    def state_dict(self) -> dict[str, torch.Tensor]:
-        """State of the shuffling, so that a resumed run sees the batches of an undisturbed one."""
-        return {"generator": self._generator.get_state()}
-
-    def load_state_dict(self, state_dict: dict[str, torch.Tensor]) -> None:
-        """Go on shuffling from a checkpoint."""
-        self._generator.set_state(state_dict["generator"])
+    @property
+    def batches_an_epoch(self) -> int:
+        """Training batches an epoch."""
+        return batches_an_epoch(self.D, self.batch_size)
 
     def train_dataloader(self) -> DataLoader[CrystalBatch]:
         """Shuffled batches of the subset."""
-        batches = EpochBatches(self.D, self.batch_size, self._generator)
+        batches = EpochBatches(self.D, self.batch_size, seed=self.seed, epoch=self._epoch)
         return DataLoader(self._crystals("train"), batch_sampler=batches, collate_fn=_whole)
 
     def val_dataloader(self) -> DataLoader[CrystalBatch]:
@@ -190,6 +203,12 @@ class OpticalDataModule(pl.LightningDataModule):
     def test_dataloader(self) -> DataLoader[CrystalBatch]:
         """Every test material once."""
         return self._evaluation("test")
+
+    def _epoch(self) -> int:
+        """Count from the trainer's steps, or the loops over the loader where there is no trainer."""
+        if self.trainer is None:
+            return next(self._epochs)
+        return self.trainer.global_step // self.batches_an_epoch
 
     def _evaluation(self, part: Part) -> DataLoader[CrystalBatch]:
         return DataLoader(self._crystals(part), batch_size=EVALUATION_BATCH, collate_fn=_whole)

@@ -48,4 +48,11 @@ def _embedded() -> OpticalDataset:
     from optiscale.dataset.shelf import build_shelf, shelf_file
 
     folder = cache_folder() / f"{EMBEDDED}-{file_hash(shelf_file())[:12]}"
-    return OpticalDataset(folder) if (folder / MANIFEST).exists() else build_shelf(folder)
+    if (folder / MANIFEST).exists():
+        return OpticalDataset(folder)
+    try:
+        return build_shelf(folder)
+    except UserError:
+        if (folder / MANIFEST).exists():  # another program finished the same data set first
+            return OpticalDataset(folder)
+        raise

@@ -50,10 +50,19 @@ def split_as_given(materials: pd.DataFrame) -> dict[Part, np.ndarray]:
     Raises
     ------
     UserError
-        If the data set carries no split.
+        If the data set carries no split, a part has another name, or a composition is in two parts.
     """
     if "split" not in materials or materials["split"].isna().any():
         raise UserError("data.split is 'given' but the data set carries no split; give fractions and a seed instead")
+    unknown = sorted(set(materials["split"]) - set(PARTS))
+    if unknown:
+        raise UserError(f"data.split: the data set calls a part {unknown[0]!r}; it must be one of {', '.join(PARTS)}")
+    parts_of = materials.groupby("formula")["split"].nunique()
+    if (parts_of > 1).any():
+        formula = parts_of.index[parts_of > 1][0]
+        raise UserError(
+            f"data.split: {formula} is in {parts_of[formula]} parts of the data set; give fractions instead"
+        )
     return {part: np.flatnonzero((materials["split"] == part).to_numpy()) for part in PARTS}
 
 

@@ -100,6 +100,21 @@ class OpticalDataset:
             numbers=self.atomic_number[sites], positions=self.position[sites], cell=self.lattice[row], pbc=True
         )
 
+    def check_structures(self) -> None:
+        """Refuse lattices and positions that are not finite.
+
+        Raises
+        ------
+        UserError
+            Naming the first such material.
+        """
+        bad_lattice = ~np.isfinite(self.lattice).all(axis=(1, 2))
+        bad_atom = np.flatnonzero(~np.isfinite(self.position).all(axis=1))
+        if bad_lattice.any():
+            self._refuse(int(np.flatnonzero(bad_lattice)[0]), "lattice")
+        if len(bad_atom):
+            self._refuse(int(np.searchsorted(self.site_offset, bad_atom[0], side="right")) - 1, "position")
+
     def check_targets(self, rows: np.ndarray, *, chunk: int = 4096) -> None:
         """Refuse targets that are not finite.
 

@@ -10,14 +10,14 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file
 
-from optiscale.config import Study, load_study
-from optiscale.datamodule import OpticalDataModule
+from optiscale.config import RESOLVED, Study, load_study
 from optiscale.dataset import OpticalDataset, open_source
 from optiscale.dataset.split import Part
 from optiscale.errors import UserError
 from optiscale.io import read_json
 from optiscale.networks import TargetSpec
-from optiscale.training import Cell, make_network, target_spec
+from optiscale.training import Cell, cell_hash, make_network, target_spec
+from optiscale.training.assemble import cell_data
 from optiscale.training.record import RECORD
 from optiscale.training.run import WEIGHTS
 
@@ -77,6 +77,7 @@ def predict(run: Path, *, part: Part) -> Predictions:
     UserError
         If the run kept no weights, or its data set changed since.
     """
+    run = run.resolve()
     study, cell, record = _read_run(run)
     dataset = open_source(study.data.source)
     if dataset.hash != record["data_hash"]:
@@ -96,8 +97,10 @@ def _read_run(run: Path) -> tuple[Study, Cell, dict[str, object]]:
     if not (run / WEIGHTS).exists():
         raise UserError(f"{run}: the run kept no weights; set output.weights to best and run it again with --fresh")
     record = read_json(run / RECORD)
-    study = load_study(run.parent.parent / "study.yaml")
+    study = load_study(run.parent.parent / RESOLVED)
     cell = Cell(record["model"], record["width"], record["D"], record["seed"], record["subset_seed"])
+    if cell.model not in study.models or cell_hash(study, cell) != record["config_hash"]:
+        raise UserError(f"{run}: made with another config than {run.parent.parent / RESOLVED}; run the study again")
     return study, cell, record
 
 
@@ -111,16 +114,7 @@ def _predict(
     part: Part,
     record: dict[str, object],
 ) -> Predictions:
-    data = OpticalDataModule(
-        dataset,
-        data=study.data,
-        graph=study.graph,
-        D=cell.D,
-        subset_seed=cell.subset_seed,
-        batch_size=study.models[cell.model].training.batch_size,
-        seed=cell.seed,
-        angles=bool(getattr(network, "needs_angles", True)),
-    )
+    data = cell_data(study, cell, dataset, network)
     data.setup()
     rows = data.rows[part]
     if len(rows) == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 
 from optiscale.dataset import OpticalDataset
+from optiscale.dataset.source import cache_folder
 from optiscale.errors import UserError
 from optiscale.graphs.batch import CrystalBatch
 from optiscale.graphs.crystal import CrystalGraph, crystal_graph
@@ -82,6 +84,8 @@ class GraphStore:
         """
         key = value_hash([GRAPH_SCHEMA_VERSION, dataset.hash, cutoff, angle_cutoff])
         folder = dataset.folder / "graphs" / key
+        if not folder.exists() and not os.access(dataset.folder, os.W_OK):
+            folder = cache_folder() / "graphs" / key  # a data set shared read-only
         if not (folder / "graphs.json").exists():
             _build(dataset, folder, cutoff=cutoff, angle_cutoff=angle_cutoff, track=track)
         return cls(dataset, folder)

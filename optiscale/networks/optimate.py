@@ -35,6 +35,7 @@ class OptiMate(nn.Module):
     """
 
     needs_angles: ClassVar[bool] = False
+    default_message: ClassVar[str] = "GATv2"
 
     def __init__(self, *, targets: TargetSpec, cutoff: float) -> None:
         super().__init__()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 
 from optiscale.config import Study
+from optiscale.datamodule import batches_an_epoch
 from optiscale.graphs import CrystalBatch
 from optiscale.networks import Prediction, TargetSpec
 from optiscale.sweep.plan import PlannedCell
@@ -83,7 +84,7 @@ def estimate_seconds(
 
 def _cell_seconds(study: Study, cell: Cell, constant: float, share: float, n_validation: int) -> float:
     training = study.models[cell.model].training
-    batches = math.ceil(cell.D / training.batch_size)
+    batches = batches_an_epoch(cell.D, training.batch_size)
     steps = training.length.steps or training.length.total * batches
     every = training.validate_every
     interval = every.steps if every.steps is not None else (every.epochs or 1) * batches
@@ -94,12 +95,12 @@ def _cell_seconds(study: Study, cell: Cell, constant: float, share: float, n_val
 def _measure(study: Study, cell: Cell, targets: TargetSpec, statistics: dict[str, float]) -> tuple[float, float]:
     """Return seconds a step and seconds a crystal of training; NaN if the network fails."""
     device = "cuda" if study.models[cell.model].training.device != "cpu" and torch.cuda.is_available() else "cpu"
-    network = make_network(study, cell, targets).to(device)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
-    batches = [random_batch(size, targets, statistics).to(device) for size in _SIZES]
     try:
+        network = make_network(study, cell, targets).to(device)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
+        batches = [random_batch(size, targets, statistics).to(device) for size in _SIZES]
         times = [_step_seconds(network, optimizer, batch) for batch in batches]
-    except Exception:  # whatever a user's network raises: its runs will fail and say why, the others must go on
+    except Exception:  # out of memory, or whatever a user's network raises: its runs will say it, the others go on
         return math.nan, math.nan
     share = max(0.0, (times[1] - times[0]) / (_SIZES[1] - _SIZES[0]))
     return max(0.0, times[0] - _SIZES[0] * share), share

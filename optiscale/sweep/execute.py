@@ -8,12 +8,16 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optiscale.config import Study, parse_study
 from optiscale.dataset import OpticalDataset
+from optiscale.errors import UserError
 from optiscale.sweep.progress import SweepProgress
 from optiscale.training import Cell, RunOptions, run_cell
+
+if TYPE_CHECKING:
+    from distributed import LocalCluster
 
 _TOPIC = "optiscale"
 _KEEP_MEMORY = str(2**30)
@@ -52,7 +56,7 @@ def _on_cluster(
     study: Study, jobs: Sequence[Job], dataset: OpticalDataset, git_commit: str, progress: SweepProgress
 ) -> Iterator[tuple[Job, Lost | None]]:
     import dask
-    from distributed import Client, Future, LocalCluster, as_completed
+    from distributed import Client, Future, as_completed
 
     settings = {
         "distributed.scheduler.allowed-failures": 0,  # a killed worker is a lost run, not one to try forever
@@ -62,17 +66,7 @@ def _on_cluster(
         "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": _KEEP_MEMORY,
         "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": _KEEP_MEMORY,
     }
-    with (
-        dask.config.set(settings),
-        LocalCluster(
-            n_workers=min(study.sweep.workers, len(jobs)),
-            threads_per_worker=1,
-            memory_limit=0,
-            dashboard_address=None,
-            silence_logs=logging.CRITICAL,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
+    with dask.config.set(settings), _cluster(min(study.sweep.workers, len(jobs))) as cluster, Client(cluster) as client:
         client.subscribe_topic(_TOPIC, _show(progress))
         content = study.model_dump(mode="json")
         waiting = iter(jobs)
@@ -91,6 +85,24 @@ def _on_cluster(
             yield running.pop(future.key), None if error is None else ("failed", _reason(error))
             for job in itertools.islice(waiting, 1):
                 ended.add(submit(job))
+
+
+def _cluster(workers: int) -> LocalCluster:
+    from distributed import LocalCluster
+
+    try:
+        return LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            memory_limit=0,
+            dashboard_address=":0",
+            silence_logs=logging.CRITICAL,
+        )
+    except RuntimeError as error:
+        raise UserError(
+            f"sweep.workers: the worker processes did not start ({' '.join(str(error).split())}); in a script, put the "
+            "call under `if __name__ == '__main__':`, or set sweep.workers to 1"
+        ) from error
 
 
 def _work(content: dict[str, Any], cell: Cell, data_folder: str, folder: Path, git_commit: str) -> None:

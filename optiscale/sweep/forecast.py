@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
 from optiscale.config import Study
 from optiscale.dataset import EnergyGrid, Manifest, OpticalDataset, Scalar, open_source
-from optiscale.errors import UserError
+from optiscale.dataset.source import EMBEDDED
 from optiscale.sweep.cost import PUBLISHED_STATISTICS, estimate_seconds
 from optiscale.sweep.grid import estimates
 from optiscale.sweep.plan import check_data, plan
-from optiscale.training import target_spec
+from optiscale.sweep.records import DONE, records_of
+from optiscale.training import Cell, target_spec
 
 #: the published data set's targets (arXiv:2602.05702), for a plan made before the data are at hand
 PUBLISHED_MANIFEST = Manifest(
@@ -31,13 +34,14 @@ PUBLISHED_VALIDATION = 20_179
 
 @dataclass(frozen=True)
 class PlanRow:
-    """Cells that differ in their seeds only."""
+    """Cells that differ in their seeds only; `seconds` a run, NaN for a network that fails."""
 
     model: str
     width: int | None
     N: int
     D: int
     runs: int
+    done: int
     seconds: float
 
 
@@ -49,22 +53,30 @@ class Forecast:
     ----------
     rows
         One a model, width and D.
-    cells
-        Number of runs.
+    cells, left
+        Number of runs, and of those without a result.
     total
-        Estimated seconds of all runs on one worker.
+        Estimated seconds of the runs left on one worker.
     notes
         What the user should know, one line each.
     """
 
     rows: tuple[PlanRow, ...]
     cells: int
+    left: int
     total: float
     notes: tuple[str, ...]
 
 
-def forecast(study: Study) -> Forecast:
+def forecast(study: Study, out: Path) -> Forecast:
     """Plan a study and estimate its time; trains nothing.
+
+    Parameters
+    ----------
+    study
+        The study.
+    out
+        Folder of its results, as far as there are any.
 
     Raises
     ------
@@ -75,9 +87,12 @@ def forecast(study: Study) -> Forecast:
     manifest = dataset.manifest if dataset is not None else PUBLISHED_MANIFEST
     cells = plan(study, manifest)
     notes: tuple[str, ...] = ()
+    done: set[Cell] = set()
     if dataset is not None:
         check_data(study, dataset, [planned.cell for planned in cells])
         seconds = estimates(study, cells, dataset)
+        records = records_of(study, [planned.cell for planned in cells], out, dataset.hash)
+        done = {cell for cell, record in records.items() if record["status"] in DONE}
     else:
         targets = {name: target_spec(model, manifest) for name, model in study.models.items()}
         seconds = estimate_seconds(study, cells, targets, PUBLISHED_STATISTICS, n_validation=PUBLISHED_VALIDATION)
@@ -86,14 +101,17 @@ def forecast(study: Study) -> Forecast:
             "(201,361 materials, 5.9 atoms, 185 edges, 644 angles a crystal)",
         )
     groups = [(planned.cell.model, planned.cell.width, planned.N, planned.cell.D) for planned in cells]
-    counts = Counter(groups)
+    runs = Counter(groups)
+    finished = Counter(group for group, planned in zip(groups, cells, strict=True) if planned.cell in done)
     each = dict(zip(groups, seconds, strict=True))
-    rows = tuple(PlanRow(*group, runs=counts[group], seconds=each[group]) for group in counts)
-    return Forecast(rows, len(cells), sum(seconds), notes)
+    rows = tuple(PlanRow(*group, runs=runs[group], done=finished[group], seconds=each[group]) for group in runs)
+    known = [row.seconds * (row.runs - row.done) for row in rows if not math.isnan(row.seconds)]
+    if len(known) < len(rows):
+        notes += ("a network failed in the measurement (? in the table); its runs will fail too, and say why",)
+    return Forecast(rows, len(cells), len(cells) - len(done), sum(known), notes)
 
 
 def _dataset(study: Study) -> OpticalDataset | None:
-    try:
-        return open_source(study.data.source)
-    except UserError:
-        return None
+    """Open the data set, or return None if there is nothing at all at its place yet."""
+    source = study.data.source
+    return open_source(source) if source == EMBEDDED or Path(source).exists() else None

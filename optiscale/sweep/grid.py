@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import math
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from filelock import FileLock, Timeout
 
-from optiscale.config import Study, save_study
-from optiscale.datamodule import rows_of
+from optiscale.config import RESOLVED, Study, save_study
+from optiscale.datamodule import batches_an_epoch, rows_of
 from optiscale.dataset import OpticalDataset, open_source
+from optiscale.errors import UserError
 from optiscale.graphs import GraphStore
 from optiscale.io import write_json
 from optiscale.sweep.cost import estimate_seconds
 from optiscale.sweep.execute import Job, execute
 from optiscale.sweep.plan import PlannedCell, check_data, plan
 from optiscale.sweep.progress import SweepProgress, track_rows
-from optiscale.sweep.records import DONE, cell_folder, merge, records_of
+from optiscale.sweep.records import DONE, cell_folder, extra_records, merge, records_of
 from optiscale.training import target_spec
 from optiscale.training.record import RECORD, lost_record
 
@@ -61,15 +64,37 @@ def run_grid(study: Study, out: Path) -> GridResult:
         For anything that can be known to be wrong before training starts, and for records of another study.
     """
     dataset = open_source(study.data.source)
-    cells = plan(study, dataset.manifest)
-    check_data(study, dataset, [planned.cell for planned in cells])
-    records = records_of(study, [planned.cell for planned in cells], out, dataset.hash)
-    left = [planned for planned in cells if records.get(planned.cell, {}).get("status") not in DONE]
-    save_study(study, out / "study.yaml")
-    if left:
-        _run(study, left, dataset, out, done=len(cells) - len(left))
-        records = records_of(study, [planned.cell for planned in cells], out, dataset.hash)
-    return GridResult(merge(list(records.values()), out), len(left))
+    planned = plan(study, dataset.manifest)
+    cells = [one.cell for one in planned]
+    check_data(study, dataset, cells)
+    with _locked(out):
+        records = records_of(study, cells, out, dataset.hash)
+        extras = extra_records(study, cells, out, dataset.hash)
+        left = [one for one in planned if records.get(one.cell, {}).get("status") not in DONE]
+        save_study(study, out / RESOLVED)
+        try:
+            if left:
+                _run(study, left, dataset, out, done=len(cells) - len(left))
+        finally:  # an interrupted sweep leaves its tables too
+            records = records_of(study, cells, out, dataset.hash)
+            runs = merge([*records.values(), *extras], out)
+    return GridResult(runs, len(left))
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Hold the results folder: a second program on it would repeat every run."""
+    made = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(out / ".lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise UserError(f"{out}: another program is running this study; wait for it, or give another --out") from error
+    finally:
+        if made and not any(path.name != ".lock" for path in out.iterdir()):
+            (out / ".lock").unlink(missing_ok=True)
+            out.rmdir()
 
 
 def estimates(study: Study, cells: Sequence[PlannedCell], dataset: OpticalDataset) -> list[float]:
@@ -90,21 +115,37 @@ def _run(study: Study, left: Sequence[PlannedCell], dataset: OpticalDataset, out
     order = sorted(range(len(left)), key=lambda place: (not math.isnan(seconds[place]), -weights[place]))
     jobs = [Job(left[place].cell, cell_folder(out, left[place].cell), weights[place]) for place in order]
     sizes = {planned.cell: planned.N for planned in left}
+    running: set[Job] = set(jobs)
+
+    def lose(job: Job, status: str, message: str) -> None:
+        """Record a run whose process ended before it could; what it did record stands."""
+        running.discard(job)
+        if (job.folder / RECORD).exists():
+            return
+        record = lost_record(
+            study,
+            job.cell,
+            N=sizes[job.cell],
+            data_hash=dataset.hash,
+            git_commit=commit,
+            status=status,
+            message=message,
+        )
+        write_json(job.folder / RECORD, record)
+
+    for job in jobs:  # a run that failed before is tried again: its old record must not stand for the new run
+        (job.folder / RECORD).unlink(missing_ok=True)
     with SweepProgress(jobs, done=done, steps=_steps(study, left)) as progress:
-        for job, lost in execute(study, jobs, dataset, commit, progress):
-            if lost is not None:
-                status, message = lost
-                record = lost_record(
-                    study,
-                    job.cell,
-                    N=sizes[job.cell],
-                    data_hash=dataset.hash,
-                    git_commit=commit,
-                    status=status,
-                    message=message,
-                )
-                write_json(job.folder / RECORD, record)
-            progress.finished(job)
+        try:
+            for job, lost in execute(study, jobs, dataset, commit, progress):
+                running.discard(job)
+                if lost is not None:
+                    lose(job, *lost)
+                progress.finished(job)
+        except KeyboardInterrupt:
+            for job in [job for job in running if job.cell.id in progress.begun]:
+                lose(job, "interrupted", "stopped by the user")
+            raise
 
 
 def _steps(study: Study, cells: Sequence[PlannedCell]) -> dict[str, int]:
@@ -112,7 +153,7 @@ def _steps(study: Study, cells: Sequence[PlannedCell]) -> dict[str, int]:
     steps = {}
     for planned in cells:
         training = study.models[planned.cell.model].training
-        batches = -(-planned.cell.D // training.batch_size)
+        batches = batches_an_epoch(planned.cell.D, training.batch_size)
         steps[planned.cell.id] = training.length.steps or training.length.total * batches
     return steps
 
@@ -121,9 +162,10 @@ def git_commit() -> str:
     """Return the commit of the code, with "+" if the tree has changes, or "unknown" outside a checkout."""
     folder = Path(__file__).parent
     try:
+        _git(folder, "ls-files", "--error-unmatch", Path(__file__).name)  # else the checkout is of another project
         commit = _git(folder, "rev-parse", "HEAD")
-        return commit + ("+" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.CalledProcessError):
+        return commit + ("+" if _git(folder, "status", "--porcelain", "--untracked-files=no", ".") else "")
+    except (OSError, subprocess.SubprocessError):
         return "unknown"
 
 

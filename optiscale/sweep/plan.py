@@ -72,6 +72,7 @@ def check_data(study: Study, dataset: OpticalDataset, cells: list[Cell]) -> None
     parts = rows_of(dataset, study.data)
     for D in sorted({cell.D for cell in cells}, reverse=True)[:1]:
         subset_rows(dataset, parts["train"], D=D, subset_seed=0, stratify="none")
-    for part in ("train", "validation"):
-        dataset.check_targets(parts[part])
+    for rows in parts.values():
+        dataset.check_targets(rows)
+    dataset.check_structures()
     check_elements(np.unique(dataset.atomic_number))

@@ -49,6 +49,7 @@ class SweepProgress:
         self.began = time.monotonic()
         self._lock = Lock()  # events of a cluster come on a thread of their own
         self._bars: dict[str, TaskID] = {}
+        self.begun: set[str] = set()
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -74,7 +75,8 @@ class SweepProgress:
     def started(self, cell: str) -> None:
         """Show a run that has begun."""
         with self._lock:
-            if cell in self.weights and cell not in self._bars:
+            self.begun.add(cell)
+            if cell in self.weights and cell not in self._bars and self.fractions.get(cell) != 1.0:
                 self._bars[cell] = self._progress.add_task(cell, total=self.steps[cell], note="")
 
     def step(self, cell: str, step: int, val_loss: float) -> None:

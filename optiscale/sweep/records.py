@@ -18,6 +18,16 @@ from optiscale.training.run import CURVE
 
 #: a cell with one of these has its result; any other status is tried again by the next `grid`
 DONE = ("finished", "diverged")
+#: the columns of `runs.parquet`; whole numbers that a lost run lacks are nullable
+COLUMNS = {
+    **dict.fromkeys(("study", "cell", "model", "message_passing"), "string"),
+    **dict.fromkeys(("D", "width", "N", "seed", "subset_seed"), "Int64"),
+    **dict.fromkeys(("val_loss", "val_eps_loss", "val_drude_loss"), "float64"),
+    **dict.fromkeys(("best_epoch", "best_step", "epochs", "steps"), "Int64"),
+    **dict.fromkeys(("train_loss", "lr", "wall_s", "graphs_per_s", "peak_memory_mb"), "float64"),
+    **dict.fromkeys(("validate_every", "device", "versions", "config_hash", "data_hash", "git_commit"), "string"),
+    **dict.fromkeys(("recorded_at", "status", "message"), "string"),
+}
 IDENTITY = ["model", "width", "D", "seed", "subset_seed"]
 
 
@@ -73,6 +83,28 @@ def records_of(study: Study, cells: Sequence[Cell], out: Path, data_hash: str) -
     return records
 
 
+def extra_records(study: Study, cells: Sequence[Cell], out: Path, data_hash: str) -> list[dict[str, Any]]:
+    """Read the records in a results folder that the grid does not name, such as those of an earlier, larger one.
+
+    Raises
+    ------
+    UserError
+        If one is not of this study: made with another config or another data set.
+    """
+    known = {cell.id for cell in cells}
+    extras = []
+    for path in sorted((out / "cells").glob(f"*/{RECORD}")):
+        record = read_record(path.parent) if path.parent.name not in known else None
+        if record is None:
+            continue
+        cell = Cell(record["model"], record["width"], record["D"], record["seed"], record["subset_seed"])
+        same = cell.model in study.models and record["config_hash"] == cell_hash(study, cell)
+        if not same or record["data_hash"] != data_hash:
+            raise UserError(f"{path.parent}: of another study; give another --out, or start over with --fresh")
+        extras.append(record)
+    return extras
+
+
 def merge(records: Sequence[dict[str, Any]], out: Path) -> pd.DataFrame:
     """Write `runs.parquet` and `curves.parquet` from the records of a study.
 
@@ -86,16 +118,15 @@ def merge(records: Sequence[dict[str, Any]], out: Path) -> pd.DataFrame:
     UserError
         If two records are of the same cell, or they belong to more than one data set.
     """
-    runs = pd.DataFrame(list(records))
+    runs = pd.DataFrame(list(records)).reindex(columns=list(COLUMNS)).astype(COLUMNS)
     duplicated = runs[runs.duplicated(IDENTITY, keep=False)]
     if len(duplicated):
         raise UserError(f"{out}: {duplicated['cell'].iloc[0]} is recorded twice; keep one of the two folders")
     hashes = runs["data_hash"].unique()
     if len(hashes) > 1:
         raise UserError(f"{out}: records of {len(hashes)} data sets ({', '.join(hashes)}); they make no study together")
-    runs["width"] = runs["width"].astype("Int64")
     runs = runs.sort_values(IDENTITY, ignore_index=True)
-    columns = ["cell", "model", "D", "width", "N", "seed"]
+    columns = ["cell", "model", "D", "width", "N", "seed", "subset_seed"]
     curves = [
         pd.read_parquet(path).assign(**{name: record[name] for name in columns})
         for record in records

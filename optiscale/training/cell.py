@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 
 from optiscale.config import Model, NetworkConfig, Study
 from optiscale.dataset import Manifest
 from optiscale.errors import UserError
-from optiscale.io import value_hash
+from optiscale.io import file_hash, value_hash
 from optiscale.networks import TargetSpec, build_network, count_parameters
+
+#: goes up when a change of ours gives other losses for the same study
+RESULTS_VERSION = 1
 
 
 @dataclass(frozen=True, order=True)
@@ -46,6 +51,8 @@ def cell_hash(study: Study, cell: Cell) -> str:
     training = model.training.model_dump(mode="json", exclude={"device"})
     return value_hash(
         {
+            "version": RESULTS_VERSION,
+            "own_code": _own_code(model.network),
             "cell": asdict(cell),
             "split": study.data.split.model_dump(mode="json"),
             "stratify": study.data.subset.stratify,
@@ -56,6 +63,17 @@ def cell_hash(study: Study, cell: Cell) -> str:
             "training": training,
         }
     )
+
+
+def _own_code(network: NetworkConfig) -> str:
+    """Return the hash of the file that holds a user's own network, or "" for one of ours."""
+    if not network.is_own:
+        return ""
+    try:
+        spec = importlib.util.find_spec(network.type.partition(":")[0])
+    except (ImportError, ValueError):
+        return ""  # building the network will say what is wrong
+    return file_hash(Path(spec.origin)) if spec and spec.origin and Path(spec.origin).exists() else ""
 
 
 def target_spec(model: Model, manifest: Manifest) -> TargetSpec:

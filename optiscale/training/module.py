@@ -12,6 +12,7 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from optiscale.config.study import Length, Schedule, Training
+from optiscale.errors import UserError
 from optiscale.graphs import CrystalBatch
 from optiscale.networks import Prediction
 
@@ -77,6 +78,8 @@ class OpticalModule(pl.LightningModule):
         Of AdamW, at this width.
     components, scalars
         Places in the data set of what the network predicts.
+    fingerprint
+        Of config and data; a checkpoint goes on only where it is the same.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class OpticalModule(pl.LightningModule):
         weight_decay: float,
         components: list[int],
         scalars: list[int],
+        fingerprint: str = "",
     ) -> None:
         super().__init__()
         self.network = network
@@ -96,6 +100,7 @@ class OpticalModule(pl.LightningModule):
         self.weight_decay = weight_decay
         self.components = components
         self.scalars = scalars
+        self.fingerprint = fingerprint
         self.graphs_seen = 0
         self._train_sum = torch.zeros((), dtype=torch.float64)
         self._train_count = 0
@@ -156,12 +161,30 @@ class OpticalModule(pl.LightningModule):
             torch.nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the count of graphs."""
-        checkpoint["graphs_seen"] = self.graphs_seen
+        """Keep what is counted between validations, and what this run is."""
+        checkpoint["optiscale"] = {
+            "fingerprint": self.fingerprint,
+            "graphs_seen": self.graphs_seen,
+            "train_sum": float(self._train_sum),
+            "train_count": self._train_count,
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on counting."""
-        self.graphs_seen = checkpoint["graphs_seen"]
+        """Go on counting.
+
+        Raises
+        ------
+        UserError
+            If the checkpoint is of another config or another data set.
+        """
+        counts = checkpoint["optiscale"]
+        if counts["fingerprint"] != self.fingerprint:
+            raise UserError(
+                f"checkpoint of {counts['fingerprint']}, this run has {self.fingerprint}; run without --resume"
+            )
+        self.graphs_seen = counts["graphs_seen"]
+        self._train_sum = torch.tensor(counts["train_sum"], dtype=torch.float64)
+        self._train_count = counts["train_count"]
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with warm-up and cosine, stepped every epoch or every step as the length is counted."""

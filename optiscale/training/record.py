@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import platform
-import sys
+import re
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -17,10 +18,11 @@ from optiscale.training.cell import Cell, cell_hash
 from optiscale.training.recorder import Recorder
 
 RECORD = "record.json"
+_CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 PACKAGES = ("torch", "pytorch-lightning", "torch-geometric", "numpy")
 
 
-def identity(study: Study, cell: Cell, *, N: int, data_hash: str, git_commit: str) -> dict[str, Any]:
+def identity(study: Study, cell: Cell, *, N: int | None, data_hash: str, git_commit: str) -> dict[str, Any]:
     """Return the part of a row that is known before the run."""
     unit, every = validation_interval(study.models[cell.model].training)
     return {
@@ -48,7 +50,7 @@ def _versions() -> str:
 
 
 def lost_record(
-    study: Study, cell: Cell, *, N: int, data_hash: str, git_commit: str, status: str, message: str
+    study: Study, cell: Cell, *, N: int | None, data_hash: str, git_commit: str, status: str, message: str
 ) -> dict[str, Any]:
     """Return the row of a run whose process ended before it could write one."""
     return {
@@ -79,16 +81,22 @@ def validation_interval(training: Training) -> tuple[str, int]:
     return ("epochs", every.epochs) if every.epochs is not None else ("steps", every.steps or 1)
 
 
+def reset_peak_memory(device: torch.device) -> None:
+    """Start the count of `peak_memory_mb` anew; several runs may share a process."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif _CLEAR.exists():
+        _CLEAR.write_text("5")  # Linux: the high-water mark becomes the memory in use now
+
+
 def peak_memory_mb(device: torch.device) -> float:
-    """Peak memory of the card, or of the whole process on a CPU, in MiB (NaN where the system does not say)."""
+    """Peak memory of a run in MiB: of the card, or of the process (NaN where the system does not say)."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    try:
-        import resource  # not on Windows
-    except ImportError:
+    if not _STATUS.exists():
         return math.nan
-    per_mb = 2**20 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / per_mb
+    found = re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text())
+    return int(found.group(1)) / 1024 if found else math.nan
 
 
 def device_name(device: torch.device) -> str:

@@ -29,12 +29,17 @@ class Recorder(pl.Callback):
     ----------
     keep_weights
         Whether to hold a copy of the best weights.
+    steps_an_epoch
+        Of training.
     report
         Called with the step and the last validation loss.
     """
 
-    def __init__(self, *, keep_weights: bool, report: Callable[[int, float], None] | None = None) -> None:
+    def __init__(
+        self, *, keep_weights: bool, steps_an_epoch: int, report: Callable[[int, float], None] | None = None
+    ) -> None:
         self.keep_weights = keep_weights
+        self.steps_an_epoch = steps_an_epoch
         self.report = report
         self.rows: list[dict[str, float]] = []
         self.best: dict[str, float] | None = None
@@ -67,7 +72,8 @@ class Recorder(pl.Callback):
             return
         losses = pl_module.validation
         row = {
-            "epoch": trainer.current_epoch,
+            # counted from the steps: Lightning's own count is one ahead after some resumes
+            "epoch": max(0, trainer.global_step - 1) // self.steps_an_epoch,
             "step": trainer.global_step,
             "lr": self._lr,
             "train_loss": pl_module.take_train_loss(),
@@ -88,6 +94,10 @@ class Recorder(pl.Callback):
                 self.best_weights = {name: value.detach().cpu().clone() for name, value in state.items()}
         if self.report is not None:
             self.report(trainer.global_step, row["val_loss"])
+
+    def is_current(self, step: int) -> bool:
+        """Whether the state after `step` has been validated."""
+        return bool(self.rows) and self.rows[-1]["step"] == step
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed run needs to end as an undisturbed one."""

@@ -82,7 +82,7 @@ def test_a_grid_leaves_parquet_fits_tables_and_figures(results: Path) -> None:
     }
     assert {f"figures/{name}.{kind}" for name in figures for kind in ("png", "pdf")} <= made
     assert {f"tables/{name}.{kind}" for name in ("laws_1d", "maps_2d") for kind in ("md", "tex")} <= made
-    assert {"runs.parquet", "curves.parquet", "fits.json", "study.yaml", "tables/metrics_2B_validation.md"} <= made
+    assert {"runs.parquet", "curves.parquet", "fits.json", "resolved.yaml", "tables/metrics_2B_validation.md"} <= made
     assert len(pd.read_parquet(results / "runs.parquet")) == 24
     assert json.loads((results / "fits.json").read_text())
 
@@ -103,7 +103,7 @@ def test_a_lost_figure_is_drawn_again_and_nothing_is_trained(study: Path, result
 
 def test_a_plan_is_printed_and_nothing_runs(study: Path, tmp_path: Path) -> None:
     said = run("grid", study, "--dry-run", "--out", tmp_path / "plan")
-    assert "24 cells, estimated" in said
+    assert "24 cells, 24 to run, estimated" in said
     assert not (tmp_path / "plan").exists()
 
 
@@ -122,9 +122,15 @@ def test_a_fresh_start_asks_first(study: Path, tmp_path: Path) -> None:
 
 def test_fresh_leaves_a_foreign_folder_alone(study: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
+    mine = tmp_path / "study.yaml"
+    mine.write_text("# annotated\n" + study.read_text())
+    small = ["--set", "grid=[{model: 2B, widths: [4], data_sizes: [4], seeds: [1]}]", "--out", tmp_path]
     with pytest.raises(UserError, match="no results folder"):
-        run("grid", study, "--out", tmp_path, "--fresh", "--yes")
+        run("grid", mine, *small, "--fresh", "--yes")
+    run("grid", mine, *small)
+    run("grid", mine, *small, "--fresh", "--yes")
     assert (tmp_path / "thesis.tex").exists()
+    assert mine.read_text().startswith("# annotated")
 
 
 def test_one_cell_is_trained_with_checkpoints_and_goes_on(study: Path, tmp_path: Path) -> None:
@@ -137,6 +143,13 @@ def test_one_cell_is_trained_with_checkpoints_and_goes_on(study: Path, tmp_path:
     record = json.loads((folder / "record.json").read_text())
     run("train", study, *cell, "--resume")
     assert json.loads((folder / "record.json").read_text())["val_loss"] == record["val_loss"]
+
+
+@pytest.mark.parametrize(("option", "value"), [("--data", "-5"), ("--seed", "-1"), ("--width", "0")])
+def test_a_cell_that_cannot_be_is_refused(study: Path, tmp_path: Path, option: str, value: str) -> None:
+    cell = {"--model": "2B", "--width": "4", "--data": "8", "--seed": "1", "--out": tmp_path, option: value}
+    with pytest.raises(UserError, match="input should be greater than"):
+        run("train", study, *(word for pair in cell.items() for word in pair))
 
 
 @pytest.mark.parametrize("part", ["validation", "test"])

@@ -34,6 +34,8 @@ def test_every_shipped_study_is_valid(path: Path) -> None:
         ("graph.angle_cutoff=9.0", "angle_cutoff 9.0 is beyond cutoff 5.5"),
         ("grid.9.model=X", "'9' is not a place in a list of 2"),
         ("nonsense", "write it as key=value"),
+        ("graph.cutoff=.inf", "graph.cutoff: input should be a finite number"),
+        ("training.schedule.warmup=400", "the warm-up of 400 steps fills the length of 400"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(override: str, said: str) -> None:
@@ -49,6 +51,12 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text("a: [1, 2")
     with pytest.raises(UserError, match=r"broken\.yaml: not valid YAML"):
         load_study(tmp_path / "broken.yaml")
+    (tmp_path / "latin.yaml").write_bytes("name: Größe".encode("latin-1"))
+    with pytest.raises(UserError, match=r"latin\.yaml: not valid YAML"):
+        load_study(tmp_path / "latin.yaml")
+    (tmp_path / "doubled.yaml").write_text("name: one\nname: two\n")
+    with pytest.raises(UserError, match="the key 'name' stands twice"):
+        load_study(tmp_path / "doubled.yaml")
     (tmp_path / "empty.yaml").write_text("")
     with pytest.raises(UserError, match=r"empty\.yaml: holds no fields"):
         load_study(tmp_path / "empty.yaml")
@@ -73,6 +81,8 @@ def test_the_resolved_study_reads_back_equal(tmp_path: Path) -> None:
     study = load_study(DEMO, ["training.batch_size=32"])
     save_study(study, tmp_path / "study.yaml")
     assert load_study(tmp_path / "study.yaml") == study
+    later = load_study(tmp_path / "study.yaml", ["training.batch_size=8"])
+    assert {model.training.batch_size for model in later.models.values()} == {8}
     assert yaml.safe_load((tmp_path / "study.yaml").read_text())["training"]["batch_size"] == 32
 
 

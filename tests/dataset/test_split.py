@@ -70,3 +70,15 @@ def test_a_split_that_is_not_there_is_refused() -> None:
         "validation": [2],
         "test": [1],
     }
+
+
+@pytest.mark.parametrize(
+    ("formulas", "split", "said"),
+    [
+        (list("ABC"), ["train", "val", "test"], "calls a part 'val'"),
+        (list("AAB"), ["train", "test", "validation"], "A is in 2 parts"),
+    ],
+)
+def test_a_given_split_must_make_sense(formulas: list[str], split: list[str], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        split_as_given(pd.DataFrame({"formula": formulas, "split": split}))

@@ -80,3 +80,10 @@ def test_a_target_that_is_no_number_is_named(
 def test_a_full_folder_is_not_overwritten(dataset: OpticalDataset) -> None:
     with pytest.raises(UserError, match="a data set is there already"):
         make_dataset(dataset.folder)
+
+
+def test_a_position_that_is_no_number_is_named(tmp_path: Path) -> None:
+    structures = [(atoms.cell.array, atoms.numbers, atoms.positions.copy()) for atoms in small_crystals(30)]
+    structures[4][2][1, 2] = np.inf
+    with pytest.raises(UserError, match="material m4 has a position that is not finite"):
+        make_dataset(tmp_path / "bad", structures=structures).check_structures()

@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from filelock import FileLock
 from small import make_dataset, study_content
 
 from optiscale.config import Study, parse_study
@@ -76,7 +77,7 @@ def test_a_grid_leaves_one_tidy_row_a_run(study: Study, done: Path) -> None:
         assert best[row.cell] == row.val_loss
         record = json.loads((done / "cells" / str(row.cell) / "record.json").read_text())
         assert record["val_loss"] == row.val_loss, "full precision"
-    assert yaml.safe_load((done / "study.yaml").read_text())["name"] == "tiny"
+    assert yaml.safe_load((done / "resolved.yaml").read_text())["name"] == "tiny"
 
 
 def test_a_second_grid_runs_nothing(study: Study, done: Path) -> None:
@@ -101,13 +102,14 @@ def test_two_workers_give_the_losses_of_one(dataset: OpticalDataset, done: Path,
     assert list(runs["val_loss"]) == list(one["val_loss"])
 
 
-def test_a_killed_grid_goes_on_where_it_was(dataset: OpticalDataset, done: Path, tmp_path: Path) -> None:
-    content = study_content(dataset.folder)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_killed_grid_goes_on_where_it_was(dataset: OpticalDataset, done: Path, tmp_path: Path, workers: int) -> None:
+    content = study_content(dataset.folder, sweep={"workers": workers, "threads": 1})
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(content))
     out = tmp_path / "killed"
     command = [sys.executable, "-m", "optiscale.run", "grid", str(tmp_path / "study.yaml"), "--out", str(out)]
     records: dict[str, bytes] = {}
-    while len(records) < 2:  # killed again and again until two runs are finished
+    while len(records) < 3 - workers:  # killed again and again until some runs are finished
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=os.environ)
         finished = len(records)
         while process.poll() is None and len(list(out.glob("cells/*/record.json"))) == finished:
@@ -202,3 +204,46 @@ def test_a_doubled_record_is_refused(done: Path, tmp_path: Path) -> None:
 def test_cells_are_named_once() -> None:
     study = parse_study(study_content("x"))
     assert list(cells_of(study)) == [Cell("2B", 8, D, seed, 0) for D in (4, 8) for seed in (1, 42)]
+
+
+def test_an_interrupted_grid_says_so_and_keeps_what_is_finished(dataset: OpticalDataset, tmp_path: Path) -> None:
+    content = study_content(dataset.folder)
+    content["grid"][0]["seeds"] = list(range(1, 40))  # type: ignore[index]
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(content))
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "optiscale.run", "grid", str(tmp_path / "study.yaml"), "--out", str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not list(out.glob("cells/*/record.json")):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    said, trace = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on from there" in said
+    assert "Traceback" not in trace
+    runs = pd.read_parquet(out / "runs.parquet")
+    assert {"finished", "interrupted"} >= set(runs["status"])
+    assert len(runs) == len(list(out.glob("cells/*/record.json")))
+
+
+def test_two_programs_do_not_run_one_study(study: Study, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with FileLock(tmp_path / "out" / ".lock"), pytest.raises(UserError, match="another program is running this study"):
+        run_grid(study, tmp_path / "out")
+
+
+def test_runs_of_a_larger_grid_stay_and_foreign_ones_are_refused(dataset: OpticalDataset, done: Path) -> None:
+    content = study_content(dataset.folder)
+    content["grid"][0]["seeds"] = [1]  # type: ignore[index]
+    assert len(run_grid(parse_study(content), done).runs) == 4
+    content["grid"][0]["data_sizes"] = [6]  # type: ignore[index]
+    content["data"]["split"]["seed"] = 5  # type: ignore[index]
+    with pytest.raises(UserError, match="of another study"):
+        run_grid(parse_study(content), done)
+
+
+def test_the_columns_do_not_depend_on_how_the_runs_ended(done: Path, tmp_path: Path) -> None:
+    whole = pd.read_parquet(done / "runs.parquet")
+    lost = {"study": "s", "cell": "c", "model": "m", "D": 4, "width": None, "N": 5, "seed": 1, "subset_seed": 0}
+    runs = merge([{**lost, "data_hash": "x", "status": "failed", "message": "killed"}], tmp_path)
+    assert list(runs.columns) == list(whole.columns)
+    assert list(runs.dtypes) == list(whole.dtypes)

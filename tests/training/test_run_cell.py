@@ -11,11 +11,12 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from safetensors.torch import load_file
-from small import study_content
+from small import make_dataset, study_content
 
 from optiscale.config import Study, parse_study
 from optiscale.datamodule import OpticalDataModule
 from optiscale.dataset import OpticalDataset
+from optiscale.errors import UserError
 from optiscale.networks import Prediction, TargetSpec
 from optiscale.training import Cell, RunOptions, cell_hash, learning_rate, make_network, run_cell, target_spec
 
@@ -138,26 +139,33 @@ def test_an_interrupted_run_is_recorded_and_stays_an_interrupt(
 
 
 class Stop(pl.Callback):
-    """A wall-time kill after the second epoch."""
+    """A wall-time kill in a later epoch."""
 
     def on_train_epoch_start(self, trainer: pl.Trainer, *args: object) -> None:
-        if trainer.current_epoch == 2:
+        if trainer.global_step >= 4:
             raise RuntimeError("killed")
 
 
-def test_a_resumed_run_ends_as_an_undisturbed_one(study: Study, dataset: OpticalDataset, tmp_path: Path) -> None:
-    content = study.model_dump(mode="json")
-    for training in (content["training"], content["models"]["2B"]["training"]):
-        training |= {"length": {"epochs": 4}, "validate_every": {"epochs": 1}}
+@pytest.mark.parametrize(
+    ("length", "every"),
+    [({"epochs": 4}, {"epochs": 1}), ({"steps": 9}, {"steps": 2}), ({"steps": 9}, {"steps": 3})],
+    ids=["epochs", "steps", "steps off the epochs"],
+)
+def test_a_resumed_run_ends_as_an_undisturbed_one(
+    study: Study, dataset: OpticalDataset, tmp_path: Path, length: dict[str, int], every: dict[str, int]
+) -> None:
+    content = study.resolved()
+    content["training"] |= {"length": length, "validate_every": every}
     study = parse_study(content)
 
     def checkpoint(folder: Path) -> ModelCheckpoint:
-        return ModelCheckpoint(folder, save_last=True, save_on_train_epoch_end=True)
+        return ModelCheckpoint(folder, filename="last", every_n_epochs=1, save_on_train_epoch_end=True)
 
     whole = run_cell(study, CELL, dataset, tmp_path / "whole", RunOptions(callbacks=[checkpoint(tmp_path / "whole")]))
     folder = tmp_path / "cut"
     cut = run_cell(study, CELL, dataset, folder, RunOptions(callbacks=[checkpoint(folder), Stop()]))
     assert (cut["status"], cut["message"]) == ("failed", "RuntimeError: killed")
+    assert "RuntimeError: killed" in (folder / "error.txt").read_text()
     resumed = run_cell(
         study, CELL, dataset, folder, RunOptions(callbacks=[checkpoint(folder)], resume_from=folder / "last.ckpt")
     )
@@ -167,6 +175,62 @@ def test_a_resumed_run_ends_as_an_undisturbed_one(study: Study, dataset: Optical
     pd.testing.assert_frame_equal(
         pd.read_parquet(folder / "curve.parquet"), pd.read_parquet(tmp_path / "whole" / "curve.parquet")
     )
+    other = make_dataset(tmp_path / "other", n=29)
+    with pytest.raises(UserError, match="run without --resume"):
+        run_cell(study, CELL, other, folder, RunOptions(resume_from=folder / "last.ckpt"))
+
+
+@pytest.mark.parametrize(
+    ("length", "every", "steps"),
+    [
+        ({"steps": 7}, {"steps": 3}, [3, 6, 7]),
+        ({"steps": 6}, {"steps": 9}, [6]),
+        ({"epochs": 5}, {"epochs": 2}, [4, 8, 10]),
+        ({"epochs": 3}, {"epochs": 5}, [6]),
+    ],
+)
+def test_the_last_state_is_always_validated(
+    study: Study,
+    dataset: OpticalDataset,
+    tmp_path: Path,
+    length: dict[str, int],
+    every: dict[str, int],
+    steps: list[int],
+) -> None:
+    content = study.resolved()
+    content["training"] |= {"length": length, "validate_every": every}
+    record = run_cell(parse_study(content), CELL, dataset, tmp_path)
+    assert record["status"] == "finished"
+    assert list(pd.read_parquet(tmp_path / "curve.parquet")["step"]) == steps
+    assert np.isfinite(record["val_loss"])
+
+
+class Huge(torch.nn.Module):
+    """Does not fit into any memory."""
+
+    def __init__(self, **_: object) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.empty(10**14))
+
+
+def test_a_network_that_does_not_fit_is_recorded(study: Study, dataset: OpticalDataset, tmp_path: Path) -> None:
+    content = study.resolved()
+    content["models"]["2B"]["network"] = {"type": f"{__name__}:Huge"}
+    record = run_cell(parse_study(content), CELL, dataset, tmp_path)
+    assert record["status"] == "out_of_memory"
+    assert json.loads((tmp_path / "record.json").read_text())["status"] == "out_of_memory"
+
+
+def test_an_edit_of_ones_own_network_changes_the_hash(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    content = study.resolved()
+    content["models"]["2B"]["network"] = {"type": "a_network_of_mine:Mine"}
+    (tmp_path / "a_network_of_mine.py").write_text("class Mine: pass")
+    before = cell_hash(parse_study(content), CELL)
+    (tmp_path / "a_network_of_mine.py").write_text("class Mine: width = 5")
+    assert cell_hash(parse_study(content), CELL) != before
 
 
 def test_the_published_rate_rule() -> None:

@@ -1,0 +1,125 @@
+"""The parts of a run, put together: network, module, data, trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from optiscale.config import Study, Training
+from optiscale.datamodule import OpticalDataModule
+from optiscale.dataset import OpticalDataset
+from optiscale.networks import count_parameters
+from optiscale.training.cell import Cell, cell_hash, learning_rate, make_network, network_config, target_spec
+from optiscale.training.module import OpticalModule
+from optiscale.training.record import validation_interval
+from optiscale.training.recorder import Recorder
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a caller may add to a run without changing its result.
+
+    Attributes
+    ----------
+    git_commit
+        Of the code, for the record.
+    threads
+        Torch threads, or None for torch's choice.
+    report
+        Called with the step and the validation loss after every validation.
+    callbacks, logger
+        More of Lightning's, for `optiscale train`.
+    resume_from
+        A checkpoint of this cell, or None.
+    """
+
+    git_commit: str = "unknown"
+    threads: int | None = None
+    report: Callable[[int, float], None] | None = None
+    callbacks: Sequence[pl.Callback] = ()
+    logger: Any = False
+    resume_from: Path | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A cell ready to be trained."""
+
+    module: OpticalModule
+    data: OpticalDataModule
+    trainer: pl.Trainer
+    recorder: Recorder
+    N: int
+    message_passing: str
+
+
+def assemble(study: Study, cell: Cell, dataset: OpticalDataset, options: RunOptions) -> Run:
+    """Seed, then build everything that a run of `cell` needs."""
+    model = study.models[cell.model]
+    pl.seed_everything(cell.seed, workers=True, verbose=False)  # before the network is built
+    targets = target_spec(model, dataset.manifest)
+    network = make_network(study, cell, targets)
+    names = [scalar.name for scalar in dataset.manifest.scalars]
+    module = OpticalModule(
+        network,
+        training=model.training,
+        lr=learning_rate(study, cell, targets),
+        weight_decay=model.optimizer.weight_decay,
+        components=[dataset.manifest.components.index(name) for name in targets.components],
+        scalars=[names.index(name) for name in targets.scalars],
+        fingerprint=f"config {cell_hash(study, cell)}, data {dataset.hash}",
+    )
+    data = cell_data(study, cell, dataset, network)
+    recorder = Recorder(
+        keep_weights=study.output.weights == "best", steps_an_epoch=data.batches_an_epoch, report=options.report
+    )
+    return Run(
+        module=module,
+        data=data,
+        trainer=_trainer(model.training, recorder, options),
+        recorder=recorder,
+        N=count_parameters(network),
+        message_passing=network_config(study, cell).message or str(getattr(network, "default_message", "")),
+    )
+
+
+def cell_data(study: Study, cell: Cell, dataset: OpticalDataset, network: torch.nn.Module) -> OpticalDataModule:
+    """Return the data module of a cell."""
+    return OpticalDataModule(
+        dataset,
+        data=study.data,
+        graph=study.graph,
+        D=cell.D,
+        subset_seed=cell.subset_seed,
+        batch_size=study.models[cell.model].training.batch_size,
+        seed=cell.seed,
+        angles=bool(getattr(network, "needs_angles", True)),
+    )
+
+
+def _trainer(training: Training, recorder: Recorder, options: RunOptions) -> pl.Trainer:
+    unit, every = validation_interval(training)
+    on_gpu = training.device == "cuda" or (training.device == "auto" and torch.cuda.is_available())
+    return pl.Trainer(
+        accelerator="gpu" if on_gpu else "cpu",
+        devices=1,  # one device a run: a validation part shared by several would count materials twice
+        precision=training.precision,
+        max_epochs=training.length.epochs if training.length.epochs else -1,
+        max_steps=training.length.steps or -1,
+        gradient_clip_val=training.gradient_clip,
+        check_val_every_n_epoch=every if unit == "epochs" else None,
+        val_check_interval=1.0 if unit == "epochs" else every,
+        num_sanity_val_steps=0,
+        deterministic=not on_gpu,  # on a GPU the segment sums of torch_geometric have no deterministic kernel
+        logger=options.logger,
+        callbacks=[recorder, *options.callbacks],
+        enable_checkpointing=any(isinstance(item, pl.callbacks.ModelCheckpoint) for item in options.callbacks),
+        enable_progress_bar=any(isinstance(item, pl.callbacks.ProgressBar) for item in options.callbacks),
+        enable_model_summary=False,
+        log_every_n_steps=1,
+    )
