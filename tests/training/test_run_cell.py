@@ -148,7 +148,15 @@ class Stop(pl.Callback):
 
 @pytest.mark.parametrize(
     ("length", "every"),
-    [({"epochs": 4}, {"epochs": 1}), ({"steps": 9}, {"steps": 2}), ({"steps": 9}, {"steps": 3})],
+    [
+        ({"epochs": 4}, {"epochs": 1}),
+        ({"steps": 9}, {"steps": 2}),
+        pytest.param(
+            {"steps": 9},
+            {"steps": 3},
+            marks=pytest.mark.xfail(strict=True, reason="Lightning resumes inside the epoch; docs/usage.md says so"),
+        ),
+    ],
     ids=["epochs", "steps", "steps off the epochs"],
 )
 def test_a_resumed_run_ends_as_an_undisturbed_one(
