@@ -16,8 +16,10 @@ def main() -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except PermissionError as error:
-        remedy = "make it writable, or name another folder with --out (results) or $OPTISCALE_CACHE (data sets)"
+    except OSError as error:
+        if error.filename is None:
+            raise
+        remedy = "mend it, or name another folder with --out (results) or $OPTISCALE_CACHE (data sets)"
         print(f"error: {error.filename}: {error.strerror}; {remedy}", file=sys.stderr)
         sys.exit(2)
 

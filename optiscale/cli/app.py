@@ -69,7 +69,7 @@ def train(
     data: Annotated[int, typer.Option(metavar="D", help="Number of training materials.")],
     seed: Annotated[int, typer.Option(help="Seed of weights and order.")],
     width: Annotated[int | None, typer.Option(metavar="W", help="Hidden width.", show_default=False)] = None,
-    subset_seed: Annotated[int | None, typer.Option(help="Of the subset; the study's first by default.")] = None,
+    subset_seed: Annotated[int | None, typer.Option(min=0, help="Of the subset; the study's first by default.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     overrides: Set = None,
     out: Out = None,

@@ -57,7 +57,11 @@ def _fits(runs: Sequence[Path]) -> StudyFits:
 
 
 def _table(path: Path) -> Path:
-    return path / "runs.parquet" if path.is_dir() else path
+    if not path.is_dir():
+        return path
+    if (path / "cells").exists() and not (path / "runs.parquet").exists():
+        raise UserError(f"{path}: the grid has not finished a run here; run `optiscale grid` again to go on")
+    return path / "runs.parquet"
 
 
 def _folder(runs: Sequence[Path]) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,6 +55,7 @@ def run(
     options = RunOptions(
         git_commit=git_commit(),
         threads=study.sweep.threads,
+        report=None if sys.stdout.isatty() else _say,
         callbacks=_callbacks(folder),
         logger=_logger(folder),
         resume_from=checkpoint if resume else None,
@@ -68,6 +70,11 @@ def run(
     )
 
 
+def _say(step: int, val_loss: float) -> None:
+    """Report a validation in a log, where a bar would leave thousands of lines."""
+    typer.echo(f"step {step}  L_val {val_loss:.6f}", err=True)
+
+
 def _same_study(study: Study, path: Path) -> None:
     if path.exists() and load_study(path).model_dump(exclude={"grid", "sweep"}) != study.model_dump(
         exclude={"grid", "sweep"}
@@ -76,17 +83,15 @@ def _same_study(study: Study, path: Path) -> None:
 
 
 def _callbacks(folder: Path) -> list[pl.Callback]:
-    import sys
-
-    from pytorch_lightning.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar, TQDMProgressBar
+    from pytorch_lightning.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
 
     best = ModelCheckpoint(folder, filename="best", monitor="val/loss", enable_version_counter=False)
     # every epoch, between epochs, so that a resumed run loses little and ends as an undisturbed one
     last = ModelCheckpoint(
         folder, filename="last", every_n_epochs=1, save_on_train_epoch_end=True, enable_version_counter=False
     )
-    bar = RichProgressBar(leave=False) if sys.stderr.isatty() else TQDMProgressBar(refresh_rate=50)
-    return [best, last, LearningRateMonitor(), bar]
+    callbacks: list[pl.Callback] = [best, last, LearningRateMonitor()]
+    return [*callbacks, RichProgressBar(leave=False)] if sys.stdout.isatty() else callbacks
 
 
 def _logger(folder: Path) -> object:

@@ -95,9 +95,16 @@ def _override(content: dict[str, Any], override: str) -> None:
     for name in parents:
         place = _step(place, name, override, make=True)
     if isinstance(place, list):
-        place[_index(place, last, override)] = yaml.load(text, Loader=_Loader)  # noqa: S506
+        place[_index(place, last, override)] = _value(text, override)
     else:
-        place[last] = yaml.load(text, Loader=_Loader)  # noqa: S506
+        place[last] = _value(text, override)
+
+
+def _value(text: str, override: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506  a SafeLoader
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {override}: the value is not valid YAML; quote it or close its brackets") from error
 
 
 def _step(place: Any, name: str, override: str, *, make: bool) -> Any:

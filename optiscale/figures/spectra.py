@@ -6,8 +6,10 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FormatStrFormatter, NullLocator
 from numpy.typing import NDArray
 
 from optiscale.errors import UserError
@@ -77,8 +79,7 @@ def figure_spectra(
                 axes.plot(energies, true, color=BLACK, linewidth=1.2)
                 axes.plot(energies, pred, color=VERMILLION, linewidth=1.0, linestyle=(0, (4, 1.5)))
                 axes.set_xlim(energies[0], energies[-1])
-                # low-energy peaks are ten times the rest of the spectrum: a linear axis would show nothing but them
-                axes.set_yscale("symlog", linthresh=10)
+                _spread_peaks(axes, max(np.abs(true).max(), np.abs(pred).max()))
         for axes, component in zip(grid[:, 0], components, strict=True):
             axes.set_ylabel(rf"{component.capitalize()} $\varepsilon_\mathrm{{inter}}$")
         for axes in grid[-1]:
@@ -88,3 +89,15 @@ def figure_spectra(
         fig.legend(handles=[true_line, pred_line], loc="outside upper center", ncols=2)
         fig.align_ylabels(grid[:, 0])
     return fig
+
+
+def _spread_peaks(axes: Axes, highest: float) -> None:
+    """Compress values beyond 10: a metal's low-energy peak would leave nothing else to see on a linear axis."""
+    if highest <= 100:
+        return
+    axes.set_yscale("symlog", linthresh=10)
+    ticks = [sign * 10.0**power for sign in (-1, 1) for power in (1, 2, 3, 4)]
+    low, high = axes.get_ylim()
+    axes.set_yticks(sorted([0.0, *(tick for tick in ticks if low <= tick <= high)]))
+    axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+    axes.yaxis.set_minor_locator(NullLocator())

@@ -130,7 +130,8 @@ def _check_values(frame: pd.DataFrame, source: str, *, averaged: bool) -> None:
     for name in ["D", "N", *losses, *([STD] if averaged else [])]:
         values = pd.to_numeric(frame[name], errors="coerce").to_numpy(dtype=float)
         # A standard deviation may be missing or zero: the fit then weights all points alike and says so.
-        bad = values < 0 if name == STD else ~(np.isfinite(values) & (values > 0))
+        missing = frame[name].isna().to_numpy()
+        bad = ~((values >= 0) | missing) if name == STD else ~(np.isfinite(values) & (values > 0))
         if bad.any():
             row = int(np.argmax(bad))
             kind = "not negative" if name == STD else "a positive number"

@@ -5,7 +5,10 @@ from __future__ import annotations
 import functools
 import itertools
 import logging
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,18 +94,32 @@ def _cluster(workers: int) -> LocalCluster:
     from distributed import LocalCluster
 
     try:
-        return LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            memory_limit=0,
-            dashboard_address=":0",
-            silence_logs=logging.CRITICAL,
-        )
+        with _no_interrupts():
+            return LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                memory_limit=0,
+                dashboard_address="127.0.0.1:0",
+                silence_logs=logging.CRITICAL,
+            )
     except RuntimeError as error:
         raise UserError(
             f"sweep.workers: the worker processes did not start ({' '.join(str(error).split())}); in a script, put the "
             "call under `if __name__ == '__main__':`, or set sweep.workers to 1"
         ) from error
+
+
+@contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """Start processes that ignore Ctrl-C: a terminal sends it to all of them, and only this one is to answer."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals belong to the main thread; a notebook or a server sets its own
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def _work(content: dict[str, Any], cell: Cell, data_folder: str, folder: Path, git_commit: str) -> None:

@@ -55,17 +55,15 @@ class SweepProgress:
             BarColumn(bar_width=24),
             TextColumn("{task.fields[note]}"),
             TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(elapsed_when_finished=False),
+            TextColumn("{task.fields[left]}"),
             console=self.console,
             disable=not self.console.is_terminal,
-            speed_estimate_period=600,
         )
 
     def __enter__(self) -> SweepProgress:
         self._progress.start()
         self._total = self._progress.add_task(
-            "study", total=sum(self.weights.values()), note=f"{self.runs_done}/{self.runs} runs"
+            "study", total=sum(self.weights.values()), note=f"{self.runs_done}/{self.runs} runs, starting", left=""
         )
         return self
 
@@ -75,9 +73,11 @@ class SweepProgress:
     def started(self, cell: str) -> None:
         """Show a run that has begun."""
         with self._lock:
+            if not self.begun:
+                self.began = time.monotonic()  # the time left is that of training, not of starting workers
             self.begun.add(cell)
             if cell in self.weights and cell not in self._bars and self.fractions.get(cell) != 1.0:
-                self._bars[cell] = self._progress.add_task(cell, total=self.steps[cell], note="")
+                self._bars[cell] = self._progress.add_task(cell, total=self.steps[cell], note="", left="")
 
     def step(self, cell: str, step: int, val_loss: float) -> None:
         """Show how far a run is and its last validation loss."""
@@ -86,7 +86,7 @@ class SweepProgress:
             if cell in self._bars:
                 self._progress.update(self._bars[cell], completed=step, note=f"L_val {val_loss:.4f}")
                 self.fractions[cell] = min(1.0, step / self.steps[cell])
-                self._progress.update(self._total, completed=self._completed())
+                self._show_total()
 
     def finished(self, job: Job) -> None:
         """Show the result of a run, from its record."""
@@ -98,18 +98,22 @@ class SweepProgress:
             if cell in self._bars:
                 self._progress.remove_task(self._bars.pop(cell))
             self.weights.setdefault(cell, 0.0)
-            note = f"{self.runs_done}/{self.runs} runs"
-            self._progress.update(self._total, completed=self._completed(), note=note)
+            note = self._show_total()
             ended = f"L_val {record['val_loss']:.4f}" if record["status"] == "finished" else _problem(record)
             seconds = f"{record['wall_s']:.1f} s" if "wall_s" in record else ""
             line = f"{note}  {cell}  {ended}  {seconds}  {self._left()}"
             self._progress.console.print(line, highlight=False, soft_wrap=True)
 
+    def _show_total(self) -> str:
+        note = f"{self.runs_done}/{self.runs} runs"
+        self._progress.update(self._total, completed=self._completed(), note=note, left=self._left())
+        return note
+
     def _completed(self) -> float:
         return sum(self.weights[cell] * fraction for cell, fraction in self.fractions.items())
 
     def _left(self) -> str:
-        completed, total = self._completed(), sum(self.weights.values())
+        completed, total = max(self._completed(), 1e-9), sum(self.weights.values())
         seconds = (time.monotonic() - self.began) * (total - completed) / completed
         return f"left {int(seconds // 60)}:{int(seconds % 60):02d}"
 

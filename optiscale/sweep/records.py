@@ -132,6 +132,7 @@ def merge(records: Sequence[dict[str, Any]], out: Path) -> pd.DataFrame:
         for record in records
         if (path := out / "cells" / str(record["cell"]) / CURVE).exists()
     ]
+    curves = [curve for curve in curves if len(curve)]
     atomic_save(out / "runs.parquet", lambda stream: runs.to_parquet(stream, index=False))
     if curves:
         table = pd.concat(curves, ignore_index=True)

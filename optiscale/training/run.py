@@ -36,6 +36,13 @@ from optiscale.training.recorder import CURVE_COLUMNS, DivergedError, Recorder
 CURVE = "curve.parquet"
 WEIGHTS = "best.safetensors"
 ERROR = "error.txt"
+_OF_NO_USE = (
+    ".*does not have many workers.*",  # a batch is one gather: workers would only copy it
+    ".*LeafSpec.*is deprecated.*",  # between Lightning and torch
+    "GPU available but not.*",  # the study said so
+    ".*exists and is not empty.*",  # a cell's folder holds its log, too
+    ".*Previous log files in this directory.*",
+)
 
 
 @dataclass
@@ -169,7 +176,7 @@ def _quiet_lightning() -> Iterator[None]:
         logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            for message in (".*does not have many workers.*", ".*LeafSpec.*is deprecated.*", "GPU available but not.*"):
+            for message in _OF_NO_USE:
                 warnings.filterwarnings("ignore", message=message)
             yield
     finally:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from small import study_content
 
@@ -10,8 +12,8 @@ from optiscale.sweep.cost import PUBLISHED_STATISTICS, random_batch
 from optiscale.sweep.forecast import forecast
 
 
-def test_a_plan_counts_cells_and_parameters(dataset: OpticalDataset) -> None:
-    planned = forecast(parse_study(study_content(dataset.folder)))
+def test_a_plan_counts_cells_and_parameters(dataset: OpticalDataset, tmp_path: Path) -> None:
+    planned = forecast(parse_study(study_content(dataset.folder)), tmp_path)
     assert planned.cells == 4
     assert [(row.D, row.runs) for row in planned.rows] == [(4, 2), (8, 2)]
     assert all(row.seconds > 0 for row in planned.rows)
@@ -19,12 +21,12 @@ def test_a_plan_counts_cells_and_parameters(dataset: OpticalDataset) -> None:
     assert planned.notes == ()
 
 
-def test_a_plan_without_its_data_set_assumes_the_published_one() -> None:
+def test_a_plan_without_its_data_set_assumes_the_published_one(tmp_path: Path) -> None:
     study = load_study(
         "experiments/paper_grid_2d.yaml",
         ["grid.0.widths=[16, 32]", "grid.1.widths=[16, 32]", "training.device=cpu"],
     )
-    planned = forecast(study)
+    planned = forecast(study, tmp_path)
     assert planned.cells == 84
     assert {(row.model, row.N) for row in planned.rows} == {
         ("OptiMetal2B-TC", 278275),
