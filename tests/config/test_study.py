@@ -35,7 +35,7 @@ def test_every_shipped_study_is_valid(path: Path) -> None:
         ("grid.9.model=X", "'9' is not a place in a list of 2"),
         ("nonsense", "write it as key=value"),
         ("graph.cutoff=.inf", "graph.cutoff: input should be a finite number"),
-        ("training.schedule.warmup=400", "the warm-up of 400 steps fills the length of 400"),
+        ("training.schedule.warmup=600", "the warm-up of 600 steps fills the length of 600"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(override: str, said: str) -> None:
