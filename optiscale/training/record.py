@@ -84,7 +84,8 @@ def validation_interval(training: Training) -> tuple[str, int]:
 def reset_peak_memory(device: torch.device) -> None:
     """Start the count of `peak_memory_mb` anew; several runs may share a process."""
     if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+        if torch.cuda.is_initialized():  # else there is nothing to reset, and asking for it is an error
+            torch.cuda.reset_peak_memory_stats(device)
     elif _CLEAR.exists():
         _CLEAR.write_text("5")  # Linux: the high-water mark becomes the memory in use now
 

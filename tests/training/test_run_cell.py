@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pandas as pd
 import pytest
 import pytorch_lightning as pl
 import torch
+import yaml
 from pytorch_lightning.callbacks import ModelCheckpoint
 from safetensors.torch import load_file
 from small import make_dataset, study_content
@@ -267,3 +270,21 @@ def test_part_of_the_targets_can_be_asked_for(study: Study, dataset: OpticalData
     record = run_cell(parse_study(content), CELL, dataset, tmp_path)
     assert record["val_drude_loss"] == 0
     assert record["val_loss"] == record["val_eps_loss"] > 0
+
+
+@pytest.mark.gpu
+def test_a_first_run_on_a_card_records_it(study: Study, dataset: OpticalDataset, tmp_path: Path) -> None:
+    content = study.resolved()
+    content["training"] |= {"device": "cuda", "precision": "bf16-mixed"}
+    code = (
+        "import sys, yaml; from pathlib import Path\n"
+        "from optiscale.config import parse_study; from optiscale.dataset import open_source\n"
+        "from optiscale.training import Cell, run_cell\n"
+        "study = parse_study(yaml.safe_load(sys.stdin.read()))\n"
+        f"run_cell(study, Cell('2B', 8, 8, 1, 0), open_source(study.data.source), Path({str(tmp_path)!r}))\n"
+    )  # a fresh process: CUDA is not initialized before the run
+    subprocess.run([sys.executable, "-c", code], input=yaml.safe_dump(content), text=True, check=True)
+    record = json.loads((tmp_path / "record.json").read_text())
+    assert record["status"] == "finished", record["message"]
+    assert torch.cuda.get_device_name() in record["device"]
+    assert 0 < record["peak_memory_mb"] < 10_000
