@@ -79,7 +79,7 @@ def figure_spectra(
                 axes.plot(energies, true, color=BLACK, linewidth=1.2)
                 axes.plot(energies, pred, color=VERMILLION, linewidth=1.0, linestyle=(0, (4, 1.5)))
                 axes.set_xlim(energies[0], energies[-1])
-                _spread_peaks(axes, max(np.abs(true).max(), np.abs(pred).max()))
+                spread_peaks(axes, max(np.abs(true).max(), np.abs(pred).max()))
         for axes, component in zip(grid[:, 0], components, strict=True):
             axes.set_ylabel(rf"{component.capitalize()} $\varepsilon_\mathrm{{inter}}$")
         for axes in grid[-1]:
@@ -91,7 +91,7 @@ def figure_spectra(
     return fig
 
 
-def _spread_peaks(axes: Axes, highest: float) -> None:
+def spread_peaks(axes: Axes, highest: float) -> None:
     """Compress values beyond 10: a metal's low-energy peak would leave nothing else to see on a linear axis."""
     if highest <= 100:
         return
