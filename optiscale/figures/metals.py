@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -14,7 +15,7 @@ from optiscale.figures.spectra import formula_text
 from optiscale.figures.style import BLACK, BLUE, GREEN, TWO_COLUMNS, VERMILLION, new_figure, paper_style
 
 _COLORS = (BLACK, VERMILLION, BLUE, GREEN)
-_LINES = ("--", "-", "-", "-")
+_LINES: tuple[Literal["--", "-"], ...] = ("--", "-", "-", "-")
 
 
 def figure_metals(
