@@ -145,17 +145,21 @@ def _first_line(error: ValidationError) -> str:
 
 def _fields_at(location: Sequence[Any]) -> list[str]:
     """Names of the fields that the schema allows at a place of the study file."""
-    model: Any = Study
-    for part in location:
-        if isinstance(part, int) or not (isinstance(model, type) and issubclass(model, BaseModel)):
-            continue
-        info = model.model_fields.get(str(part))
-        model = _model_in(info.annotation) if info else model
-    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+    models: list[type[BaseModel]] = [Study]
+    for part in map(str, location):
+        fields = [model.model_fields[part] for model in models if part in model.model_fields]
+        inner = [model for info in fields for model in _models_in(info.annotation)]
+        models = inner or [model for model in models if part in _tags(model)] or models
+    return list(dict.fromkeys(name for model in models for name in model.model_fields))
 
 
-def _model_in(annotation: Any) -> Any:
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    found = (_model_in(inner) for inner in get_args(annotation))
-    return next((model for model in found if model is not None), None)
+        return [annotation]
+    return [model for inner in get_args(annotation) for model in _models_in(inner)]
+
+
+def _tags(model: type[BaseModel]) -> tuple[Any, ...]:
+    """Values of `type` that choose this model among those of a union; the location of an error names them."""
+    info = model.model_fields.get("type")
+    return get_args(info.annotation) if info else ()

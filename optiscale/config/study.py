@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from optiscale.config.baseline import BaselineConfig, MagpieForest
 from optiscale.config.network import NetworkConfig
 from optiscale.config.strict import Strict
 
@@ -154,27 +156,47 @@ class Optimizer(Strict):
 
 
 class Model(Strict):
-    """A network, what it predicts, its optimizer, and its training (the study's, with its own fields over it)."""
+    """A network, what it predicts, its optimizer, and its training (the study's, with its own fields over it).
 
-    network: NetworkConfig
-    optimizer: Optimizer
+    Or a baseline and what it predicts: it takes none of the rest.
+    """
+
+    network: NetworkConfig | None = None
+    optimizer: Optimizer | None = None
+    baseline: BaselineConfig | None = None
     components: list[str] | None = None
     scalars: list[str] | None = None
     training: Training = Training()
 
+    @model_validator(mode="after")
+    def _network_or_baseline(self) -> Model:
+        if self.baseline is None:
+            missing = [name for name in ("network", "optimizer") if getattr(self, name) is None]
+            if missing:
+                raise ValueError(f"field {missing[0]} is missing; add it, or name a baseline")
+        elif self.network is not None or self.optimizer is not None:
+            raise ValueError("a baseline has no network and no optimizer; remove them, or remove baseline")
+        return self
+
 
 class Block(Strict):
-    """Cells of one model: every combination of width, data size and seed."""
+    """Cells of one model: every combination of width (of a forest: its number of trees), data size and seed."""
 
     model: str
     widths: list[Count | None] = [None]
+    trees: Annotated[list[Count], Field(min_length=1)] | None = None
     data_sizes: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)]
     seeds: Annotated[list[Seed], Field(min_length=1)]
 
-    @field_validator("widths", "data_sizes", "seeds")
+    @field_validator("widths", "trees", "data_sizes", "seeds")
     @classmethod
-    def _unique(cls, values: list[Any]) -> list[Any]:
-        return _no_duplicates(values)
+    def _unique(cls, values: list[Any] | None) -> list[Any] | None:
+        return None if values is None else _no_duplicates(values)
+
+    @property
+    def capacities(self) -> Sequence[int | None]:
+        """Widths of the network, or numbers of trees of the forest."""
+        return self.widths if self.trees is None else self.trees
 
 
 class Output(Strict):
@@ -221,6 +243,11 @@ class Study(Strict):
         for block in self.grid:
             if block.model not in self.models:
                 raise ValueError(f"grid names the model {block.model!r}; models has {', '.join(self.models)}")
+            baseline = self.models[block.model].baseline
+            if block.trees is not None and not isinstance(baseline, MagpieForest):
+                raise ValueError(f"grid has trees for {block.model!r}, which is no forest; remove them")
+            if baseline is not None and block.widths != [None]:
+                raise ValueError(f"grid has widths for {block.model!r}, which is a baseline; a forest varies in trees")
         return self
 
     def resolved(self) -> dict[str, Any]:
