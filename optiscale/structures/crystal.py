@@ -15,15 +15,15 @@ from optiscale.structures.volumes import ATOMIC_VOLUMES
 def build_crystal(prototype: str | Prototype, elements: Sequence[str], volume_scale: float = 1.0) -> Atoms:
     """Build the primitive cell of an ordered crystal.
 
-    The volume is the sum of the elements' atomic volumes (a rule of additive volumes) times `volume_scale`; nothing is
-    relaxed.
+    The volume is the sum of the elements' atomic volumes (a rule of additive volumes) times the prototype's
+    `volume_factor` (1 but for open types) times `volume_scale`; nothing is relaxed.
 
     Parameters
     ----------
     prototype
         A prototype, or the name of one in `PROTOTYPES`.
     elements
-        One symbol for each label of the prototype, in order A, B, C.
+        One symbol for each label of the prototype, in order A, B, C, D.
     volume_scale
         Factor on the volume, above zero.
 
@@ -48,15 +48,16 @@ def build_crystal(prototype: str | Prototype, elements: Sequence[str], volume_sc
     if not volume_scale > 0:
         raise UserError(f"volume_scale must be above 0, not {volume_scale!r}")
 
-    symbols = [elements["ABC".index(label)] for label in prototype.labels]
+    symbols = [elements["ABCD".index(label)] for label in prototype.labels]
     atoms = crystal(
         symbols,
         basis=prototype.sites,
         spacegroup=prototype.space_group,
-        cellpar=[1, 1, prototype.c_over_a, 90, 90, 90],
+        cellpar=prototype.cellpar,
         primitive_cell=True,
     )
-    volume = volume_scale * sum(ATOMIC_VOLUMES[symbol] for symbol in atoms.get_chemical_symbols())
+    additive = sum(ATOMIC_VOLUMES[symbol] for symbol in atoms.get_chemical_symbols())
+    volume = volume_scale * prototype.volume_factor * additive
     atoms.set_cell(atoms.cell * (volume / atoms.get_volume()) ** (1 / 3), scale_atoms=True)
     atoms.wrap()
     # A plain copy: ase leaves its Spacegroup object in atoms.info, and files cannot hold that.

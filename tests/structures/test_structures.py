@@ -54,9 +54,9 @@ def test_impossible_lengths_are_refused(n):
 @pytest.mark.parametrize("name", PROTOTYPES)
 def test_crystals_have_the_volume_symmetry_and_composition_asked_for(name):
     prototype = PROTOTYPES[name]
-    elements = ("Cu", "Mg", "Al")[: prototype.n_elements]
+    elements = ("Cu", "Mg", "Al", "Au")[: prototype.n_elements]
     atoms = build_crystal(name, elements, 1.02)
-    expected = 1.02 * sum(ATOMIC_VOLUMES[symbol] for symbol in atoms.get_chemical_symbols())
+    expected = 1.02 * prototype.volume_factor * sum(ATOMIC_VOLUMES[symbol] for symbol in atoms.get_chemical_symbols())
     assert atoms.get_volume() == pytest.approx(expected, rel=1e-12)
     cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
     assert spglib.get_symmetry_dataset(cell, symprec=1e-4).number == prototype.space_group
@@ -90,7 +90,7 @@ def test_geometry_of_the_prototypes(name, elements, counts, contact):
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (("B3", ("Ni", "Al"), 1.0), "B3"),
+        (("B99", ("Ni", "Al"), 1.0), "B99"),
         (("B2", ("Ni",), 1.0), "2 elements"),
         (("C11_b", ("Mo", "Si"), 1.0), "volume is known for Si"),
         (("B2", ("Ni", "Al"), 0.0), "volume_scale"),
