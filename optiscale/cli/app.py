@@ -166,3 +166,49 @@ def data_build(
     from optiscale.cli.data import build
 
     build(source, out=out)
+
+
+@data_app.command("import")
+def data_import(
+    path: Annotated[
+        Path,
+        typer.Argument(metavar="[PATH]", help="The published files; or the folder that the options are relative to."),
+    ] = Path(),
+    structures: Annotated[
+        Path | None,
+        typer.Option(help="Own crystals: extxyz, ASE database, CIF folder, pymatgen JSON.", show_default=False),
+    ] = None,
+    spectra: Annotated[
+        list[Path] | None,
+        typer.Option(help="Own spectra: CSV, Parquet or NPZ; once a component where each has its file."),
+    ] = None,
+    scalar: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=UNIT", help="A scalar target; NAME=UNIT:nonnegative if it is never below 0."),
+    ] = None,
+    scalars: Annotated[
+        Path | None,
+        typer.Option(help="CSV or Parquet with id and the scalars; without it, fields of the structures."),
+    ] = None,
+    energy_unit: Annotated[str, typer.Option(metavar="UNIT", help="Of the spectra: eV, cm-1 or nm.")] = "eV",
+    energy: Annotated[
+        str | None,
+        typer.Option(metavar="START:STOP:N", help="Interpolate to this grid (eV).", show_default=False),
+    ] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out what is no use, and list it.")] = False,
+    out: Out = None,
+) -> None:
+    """Import the published data set, or your own, into the cached data set DIR (data/NAME by default); resumable."""
+    from optiscale.cli.data_import import run_import
+
+    run_import(
+        path,
+        structures=structures,
+        spectra=spectra or [],
+        scalars=scalars,
+        targets=scalar or [],
+        energy=energy,
+        energy_unit=energy_unit,
+        out=out,
+        skip_bad=skip_bad,
+    )

@@ -1,0 +1,92 @@
+"""`optiscale data import` and `optiscale data fetch`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from optiscale.errors import UserError
+
+if TYPE_CHECKING:
+    from optiscale.dataset.importers.build import ImportSource, Outcome
+
+#: where data sets are written by default, as the studies in experiments/ name them
+DATA = Path("data")
+#: of what was skipped, printed at the end
+SHOWN = 10
+#: a line in a log each so many materials
+LOG_EVERY = 10_000
+
+
+def run_import(
+    path: Path,
+    *,
+    structures: Path | None,
+    spectra: Sequence[Path],
+    scalars: Path | None,
+    targets: Sequence[str],
+    energy: str | None,
+    energy_unit: str,
+    out: Path | None,
+    skip_bad: bool,
+) -> None:
+    """Import the published layout at `path`, or one's own files relative to it."""
+    folder = out or DATA / _name(structures if structures is not None else path)
+    if structures is not None:
+        from optiscale.dataset.importers.own import OwnData, parse_scalar
+
+        source: ImportSource = OwnData(
+            path / structures,
+            [path / file for file in spectra],
+            scalars=path / scalars if scalars else None,
+            targets=[parse_scalar(text) for text in targets],
+            unit=energy_unit,
+            energy=energy,
+            name=folder.name,
+            skip_bad=skip_bad,
+        )
+    else:
+        given = {"--spectra": spectra, "--scalars": scalars, "--scalar": targets, "--energy": energy}
+        if named := [option for option, value in given.items() if value]:
+            raise UserError(f"{named[0]} is for files of your own; name their --structures, too")
+        from optiscale.dataset.importers.recognise import recognise
+
+        source = recognise(path, name=folder.name, skip_bad=skip_bad)
+    _import(source, folder, skip_bad=skip_bad)
+
+
+def _import(source: ImportSource, folder: Path, *, skip_bad: bool) -> None:
+    from optiscale.dataset.importers.build import SKIPPED, import_source
+
+    imported = import_source(source, folder, skip_bad=skip_bad, track=_track)
+    for item, reason in imported.skipped[:SHOWN]:
+        typer.echo(f"skipped {item}: {reason}")
+    if imported.skipped:
+        rest = f", the first {SHOWN} above" if len(imported.skipped) > SHOWN else ""
+        typer.echo(f"{len(imported.skipped)} skipped{rest}; all with reasons in {folder / SKIPPED}")
+    dataset = imported.dataset
+    typer.echo(f"{dataset.folder}: {len(dataset)} materials, data hash {dataset.hash}")
+
+
+def _track(outcomes: Iterable[Outcome], start: int, total: int) -> Iterator[Outcome]:
+    console = Console(stderr=True)
+    if start:
+        console.print(f"going on after {start} of {total}", highlight=False)
+    columns = (TextColumn("importing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=total, completed=start)
+        for done, outcome in enumerate(outcomes, start=start + 1):
+            yield outcome
+            progress.update(task, completed=done)
+            if not console.is_terminal and done % LOG_EVERY == 0:
+                console.print(f"{done} of {total} imported", highlight=False)
+
+
+def _name(path: Path) -> str:
+    """Return the name of a data set, from that of what is imported."""
+    return path.resolve().name.split(".")[0]

@@ -1,0 +1,1 @@
+"""From files to the cached data set: the published ones, and anyone's own."""
