@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from ase import Atoms
 from ase.build import bulk
 
-from optiscale.dataset import EnergyGrid, OpticalDataset, Scalar, write_dataset
-from optiscale.dataset.formula import reduced_formula
+from optiscale.dataset import DatasetInfo, DatasetWriter, EnergyGrid, Material, OpticalDataset, Scalar
 
 ELEMENTS = ["Li", "Na", "Mg", "Al", "Ti", "V", "Ni", "Cu", "Zn", "Nb", "Pd", "Ag"]
 N_OMEGA = 21
@@ -31,30 +30,58 @@ def small_crystals(n: int) -> list[Atoms]:
     return crystals
 
 
-def make_dataset(folder: Path, n: int = 30, **changes: object) -> OpticalDataset:
-    """Spectra that depend smoothly on composition and volume, so that a network can learn them."""
-    crystals = small_crystals(n)
-    energy = EnergyGrid(start=0.0, stop=20.0, n=N_OMEGA)
-    centre = np.array([atoms.numbers.mean() / 5 for atoms in crystals])
-    width = np.array([atoms.get_volume() / len(atoms) / 5 for atoms in crystals])
-    x = (energy.values()[None] - centre[:, None]) / width[:, None]
+ENERGY = EnergyGrid(start=0.0, stop=20.0, n=N_OMEGA)
+
+
+def small_info(**changes: object) -> DatasetInfo:
+    """Spectra and one scalar target."""
     content: dict[str, object] = {
         "name": "small",
         "source": "made up for tests",
-        "materials": pd.DataFrame(
-            {
-                "id": [f"m{row}" for row in range(n)],
-                "formula": [reduced_formula(atoms.numbers) for atoms in crystals],
-            }
-        ),
-        "structures": [(atoms.cell.array, atoms.numbers, atoms.positions) for atoms in crystals],
-        "spectrum": np.stack([1 - x * np.exp(-(x**2)), np.exp(-(x**2))], axis=-1),
-        "scalars": (centre / width)[:, None],
-        "energy": energy,
+        "energy": ENERGY,
         "components": ("re", "im"),
-        "scalar_info": (Scalar(name="omega_D", unit="eV"),),
+        "scalars": (Scalar(name="omega_D", unit="eV"),),
     }
-    return write_dataset(folder, **{**content, **changes})  # type: ignore[arg-type]
+    return DatasetInfo(**{**content, **changes})  # type: ignore[arg-type]
+
+
+def small_materials(n: int = 30) -> list[Material]:
+    """Spectra that depend smoothly on composition and volume, so that a network can learn them."""
+    materials = []
+    for row, atoms in enumerate(small_crystals(n)):
+        centre, width = atoms.numbers.mean() / 5, atoms.get_volume() / len(atoms) / 5
+        x = (ENERGY.values() - centre) / width
+        material = Material(
+            id=f"m{row}",
+            lattice=atoms.cell.array,
+            atomic_number=atoms.numbers,
+            position=atoms.positions,
+            spectrum=np.stack([1 - x * np.exp(-(x**2)), np.exp(-(x**2))], axis=-1),
+            scalars=np.array([centre / width]),
+        )
+        materials.append(material)
+    return materials
+
+
+def write_materials(folder: Path, materials: Iterable[Material], **changes: object) -> OpticalDataset:
+    """Write a set of the small kind."""
+    with DatasetWriter(folder, small_info(**changes)) as writer:
+        for material in materials:
+            writer.add(material)
+        return writer.finish()
+
+
+def make_dataset(folder: Path, n: int = 30) -> OpticalDataset:
+    """The small set."""
+    return write_materials(folder, small_materials(n))
+
+
+def spoil(dataset: OpticalDataset, name: str, place: tuple[int, ...], value: float) -> OpticalDataset:
+    """Change a value of an array file behind the data set's back, and open the folder again."""
+    array = np.load(dataset.folder / f"{name}.npy", mmap_mode="r+")
+    array[place] = value
+    array.flush()
+    return OpticalDataset(dataset.folder)
 
 
 def study_content(source: Path | str, **changes: object) -> dict[str, object]:

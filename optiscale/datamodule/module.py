@@ -30,7 +30,7 @@ def rows_of(dataset: OpticalDataset, data: Data) -> dict[Part, np.ndarray]:
     if data.split.given:
         parts = split_as_given(dataset.materials)
     else:
-        formulas = dataset.materials["formula"]
+        formulas = dataset.materials["reduced_formula"]
         parts = split_by_composition(formulas, fractions=data.split.fractions, seed=data.split.seed)
     for part in ("train", "validation"):
         if len(parts[part]) == 0:

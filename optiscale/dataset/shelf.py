@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from ase import Atoms
 
-from optiscale.dataset.formula import reduced_formula
 from optiscale.dataset.schema import EnergyGrid, Scalar
-from optiscale.dataset.store import OpticalDataset, write_dataset
+from optiscale.dataset.store import OpticalDataset
+from optiscale.dataset.writer import DatasetInfo, DatasetWriter, Material
 from optiscale.errors import UserError
 from optiscale.io import atomic_save, file_hash
 from optiscale.spectra.records import Record
@@ -146,27 +145,28 @@ def build_shelf(folder: Path, path: Path | None = None) -> OpticalDataset:
     records = read_shelf(path)
     if not records:
         raise UserError(f"{path}: the shelf is empty; pack records into it with `optiscale data pack`")
-    omega_D = np.asarray([record.omega_D for record in records])
-    eps_inter = np.stack([record.eps_inter for record in records])
-    materials = pd.DataFrame(
-        {
-            "id": [record.id for record in records],
-            "formula": [reduced_formula(record.atoms.numbers) for record in records],
-            "prototype": [record.prototype for record in records],
-            "omega_D": omega_D,
-            "provenance": [json.dumps(record.provenance, sort_keys=True) for record in records],
-        }
-    )
-    return write_dataset(
-        folder,
+    info = DatasetInfo(
         name="dft-shelf",
         source="density functional theory, GPAW, PBE (docs/ab-initio.md)",
-        materials=materials,
-        structures=[(record.atoms.cell.array, record.atoms.numbers, record.atoms.positions) for record in records],
-        spectrum=np.stack([eps_inter.real, eps_inter.imag], axis=-1),
-        scalars=omega_D[:, None],
         energy=ENERGY,
         components=COMPONENTS,
-        scalar_info=SCALARS,
-        provenance={"shelf_sha256": file_hash(path)},
+        scalars=SCALARS,
+        build_key={"shelf_sha256": file_hash(path)},
+    )
+    with DatasetWriter(folder, info) as writer:
+        for record in records[writer.n_seen :]:
+            writer.add(_material(record))
+        return writer.finish()
+
+
+def _material(record: Record) -> Material:
+    return Material(
+        id=record.id,
+        lattice=record.atoms.cell.array,
+        atomic_number=record.atoms.numbers,
+        position=record.atoms.positions,
+        spectrum=np.stack([record.eps_inter.real, record.eps_inter.imag], axis=-1),
+        scalars=np.array([record.omega_D]),
+        prototype=record.prototype,
+        provenance=record.provenance,
     )

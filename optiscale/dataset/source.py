@@ -7,10 +7,10 @@ from pathlib import Path
 
 import platformdirs
 
-from optiscale.dataset.schema import MANIFEST
+from optiscale.dataset.schema import MANIFEST, SCHEMA_VERSION
 from optiscale.dataset.store import OpticalDataset
 from optiscale.errors import UserError
-from optiscale.io import file_hash
+from optiscale.io import file_hash, value_hash
 
 EMBEDDED = "dft-shelf"
 
@@ -47,7 +47,7 @@ def open_source(source: str) -> OpticalDataset:
 def _embedded() -> OpticalDataset:
     from optiscale.dataset.shelf import build_shelf, shelf_file
 
-    folder = cache_folder() / f"{EMBEDDED}-{file_hash(shelf_file())[:12]}"
+    folder = cache_folder() / f"{EMBEDDED}-{value_hash([SCHEMA_VERSION, file_hash(shelf_file())])[:12]}"
     if (folder / MANIFEST).exists():
         return OpticalDataset(folder)
     try:

@@ -57,7 +57,7 @@ def split_as_given(materials: pd.DataFrame) -> dict[Part, np.ndarray]:
     unknown = sorted(set(materials["split"]) - set(PARTS))
     if unknown:
         raise UserError(f"data.split: the data set calls a part {unknown[0]!r}; it must be one of {', '.join(PARTS)}")
-    parts_of = materials.groupby("formula")["split"].nunique()
+    parts_of = materials.groupby("reduced_formula")["split"].nunique()
     if (parts_of > 1).any():
         formula = parts_of.index[parts_of > 1][0]
         raise UserError(

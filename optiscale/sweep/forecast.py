@@ -9,6 +9,7 @@ from pathlib import Path
 
 from optiscale.config import Study
 from optiscale.dataset import EnergyGrid, Manifest, OpticalDataset, Scalar, open_source
+from optiscale.dataset.schema import SCHEMA_VERSION
 from optiscale.dataset.source import EMBEDDED
 from optiscale.sweep.cost import PUBLISHED_STATISTICS, estimate_seconds
 from optiscale.sweep.grid import estimates
@@ -18,15 +19,20 @@ from optiscale.training import Cell, target_spec
 
 #: the published data set's targets (arXiv:2602.05702), for a plan made before the data are at hand
 PUBLISHED_MANIFEST = Manifest(
-    schema_version=1,
+    schema_version=SCHEMA_VERSION,
     name="published",
     source="",
+    seed=None,
     n_materials=201_361,
+    n_atoms=0,
     energy=EnergyGrid(start=0.0, stop=20.0, n=2001),
     components=("re", "im"),
     scalars=(Scalar(name="omega_D", unit="eV"),),
+    units={},
     provenance={},
-    identity="",
+    build_key={},
+    versions={},
+    content={},
     files={},
 )
 PUBLISHED_VALIDATION = 20_179

@@ -63,8 +63,8 @@ def test_stratified_prefixes_have_the_proportions_of_the_whole() -> None:
 
 def test_a_split_that_is_not_there_is_refused() -> None:
     with pytest.raises(UserError, match="carries no split"):
-        split_as_given(pd.DataFrame({"formula": ["A"]}))
-    given_ = pd.DataFrame({"formula": list("ABC"), "split": ["train", "test", "validation"]})
+        split_as_given(pd.DataFrame({"reduced_formula": ["A"]}))
+    given_ = pd.DataFrame({"reduced_formula": list("ABC"), "split": ["train", "test", "validation"]})
     assert {part: list(rows) for part, rows in split_as_given(given_).items()} == {
         "train": [0],
         "validation": [2],
@@ -81,4 +81,4 @@ def test_a_split_that_is_not_there_is_refused() -> None:
 )
 def test_a_given_split_must_make_sense(formulas: list[str], split: list[str], said: str) -> None:
     with pytest.raises(UserError, match=said):
-        split_as_given(pd.DataFrame({"formula": formulas, "split": split}))
+        split_as_given(pd.DataFrame({"reduced_formula": formulas, "split": split}))

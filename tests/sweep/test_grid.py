@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 from filelock import FileLock
-from small import make_dataset, study_content
+from small import make_dataset, spoil, study_content
 
 from optiscale.config import Study, parse_study
 from optiscale.dataset import OpticalDataset
@@ -184,10 +184,8 @@ def test_what_cannot_run_is_refused_before_training(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_target_that_is_no_number_is_refused_before_training(dataset: OpticalDataset, tmp_path: Path) -> None:
-    scalars = dataset.scalars.copy()
-    scalars[:] = math.nan
-    bad = make_dataset(tmp_path / "bad", scalars=scalars)
+def test_a_target_that_is_no_number_is_refused_before_training(tmp_path: Path) -> None:
+    bad = spoil(make_dataset(tmp_path / "bad"), "scalars", (0, 0), math.nan)
     with pytest.raises(UserError, match="has a omega_D that is not finite"):
         run_grid(parse_study(study_content(bad.folder)), tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -1,0 +1,53 @@
+"""Space groups of materials whose source does not tell them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+SYMPREC = 0.01
+"""Å."""
+
+
+class Crystal(Protocol):
+    """What the space group of a crystal is found from, or its number where it is known."""
+
+    @property
+    def lattice(self) -> np.ndarray: ...  # noqa: D102
+    @property
+    def atomic_number(self) -> np.ndarray: ...  # noqa: D102
+    @property
+    def position(self) -> np.ndarray: ...  # noqa: D102
+    @property
+    def space_group(self) -> int | None: ...  # noqa: D102
+
+
+def space_groups(crystals: Sequence[Crystal]) -> list[int | None]:
+    """Return the international numbers, found with spglib where a crystal does not tell."""
+    return [
+        find_space_group(crystal.lattice, crystal.atomic_number, crystal.position)
+        if crystal.space_group is None
+        else int(crystal.space_group)
+        for crystal in crystals
+    ]
+
+
+def find_space_group(lattice: np.ndarray, atomic_number: np.ndarray, position: np.ndarray) -> int | None:
+    """Return the international number of a crystal within `SYMPREC`; None where spglib finds none (overlapping atoms).
+
+    Parameters
+    ----------
+    lattice
+        (3, 3) Å, rows are the lattice vectors.
+    atomic_number
+        (n,).
+    position
+        (n, 3) Å, Cartesian.
+    """
+    import spglib
+
+    scaled = np.linalg.solve(np.asarray(lattice).T, np.asarray(position).T).T
+    found = spglib.get_symmetry_dataset((lattice, scaled, atomic_number), symprec=SYMPREC)
+    return int(found.number) if found is not None else None
