@@ -17,7 +17,8 @@ import pandas as pd
 from scipy.optimize import OptimizeWarning, curve_fit
 
 from optiscale.io import atomic_write
-from optiscale.laws.fit import LawFit, aicc_of, fit_law
+from optiscale.laws.published import fit_published
+from optiscale.laws.result import LawFit, aicc_of
 from optiscale.laws.losses import MEAN, STD
 from optiscale.laws.reference import load_published, load_published_tables
 from optiscale.laws.registry import LAWS, get_law
@@ -73,11 +74,11 @@ def fit_published() -> dict[FitKey, LawFit]:
     """Fit every law of the published tables to the published losses, by study, model and law."""
     losses = load_published()
     return {
-        (study, model, name): fit_law(name, *_points(losses, study, model))
+        (study, model, name): fit_published(name, *_points(losses, study, model))
         for study, (_, kind) in _STUDIES.items()
         for model in losses.loc[losses["study"] == study, "model"].unique()
         for name, law in LAWS.items()
-        if law.kind == kind
+        if law.published and law.kind == kind
     }
 
 

@@ -1,338 +1,211 @@
-"""Fit one law to one set of points.
+"""Fit one law to one set of points, as a careful statistician would.
 
-Weighted least squares (Levenberg-Marquardt) from several seeded starts around the law's own guess; the lowest
-chi-square wins, lmfit refines it and gives the errors, and the fit says how many starts found it. Weights, covariance
-and AICc follow arXiv:2602.05702.
+Residuals are differences of logarithms, weighed by the scatter of the seeds pooled over all points; many seeded starts;
+errors that grow where seed noise does not explain the residuals. The protocol of arXiv:2602.05702 is in
+:mod:`optiscale.laws.published`; why ours differs is in docs/laws.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
-import lmfit
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import leastsq
+from numpy.typing import NDArray
 
 from optiscale.errors import UserError
-from optiscale.laws.registry import LOG_PREFIX, Law, get_law
+from optiscale.laws.diagnose import identifiability, verdict
+from optiscale.laws.engine import Cost, influence, jacobian
+from optiscale.laws.points import WEIGHTS, Noise, Points, Weights, estimate_noise
+from optiscale.laws.registry import Law, get_law
+from optiscale.laws.result import Alternative, LawFit, aicc_of, bic_of, estimates, not_fitted, variables_of
+from optiscale.laws.search import Data, Space, descend, draw_starts
 
 Array = NDArray[np.float64]
-Estimate = tuple[float, float | None]
 
-N_STARTS = 12
-_SEED = 20260205
-_AGREEMENT = 1e-3  # two starts found the same valley if chi-square differs by less than this share of it, or of n
-_TOLERANCES = {"xtol": 1e-12, "ftol": 1e-12}
-_MAX_EVALUATIONS = 4000
-_MAX_EVALUATIONS_A_START = 800
+AGREEMENT = 1e-3
+"""Two starts found the same valley if chi-square differs by less than this share of it, or of n."""
+NEAR_OPTIMAL = 4.0
+"""Chi-square above the lowest within which other parameters count as near-optimal: two standard errors."""
+_MOST_ALTERNATIVES = 3
+_FEW_STARTS, _MANY_STARTS, _ENOUGH_AGREE = 10, 24, 3
+_AT_BOUND = 1e-6
+_SINGULAR = 1e-13
 
 
 @dataclass(frozen=True, kw_only=True)
-class LawFit:
-    """A fitted law, or the reason why there is none.
+class FitOptions:
+    """How to fit.
 
-    Attributes
+    Parameters
     ----------
-    law
-        Name of the law.
-    params
-        Value and standard error by parameter; a length appears as ``log10_x0`` and as ``x0``. The error is None where
-        the fit gives none. Empty if nothing was fitted.
-    covariance
-        Covariance of the law's parameters in their order, (k, k); zero for a parameter held at its bound.
-    aicc
-        2k + n ln(RSS/n) + (2k^2 + 2k)/(n - k - 1) of the unweighted residuals; None if n - k - 1 <= 0.
-    chi2, redchi
-        Sum of squared weighted residuals, and that over n - k.
-    n, k
-        Numbers of points and of parameters.
-    n_starts, n_agree
-        Starts of the minimiser, and those that ended at the lowest chi-square.
-    success, message
-        Whether the minimiser converged, and its words or the reason why nothing was fitted.
-    notes
-        What a reader must know, in plain words.
+    weights
+        Standard deviation of a mean: ``"pooled"`` (proportional to the loss, pooled over all points; the default),
+        ``"pooled-absolute"`` (constant), ``"by-scale"`` (proportional to the loss times a power of the size),
+        ``"published"`` (each point's own deviation, as in arXiv:2602.05702) or ``"equal"`` (proportional to the loss,
+        its size from the residuals).
+    space
+        Residuals of the ``"log"`` of the losses or ``"linear"`` ones.
+    cost
+        ``"squares"``, ``"huber"`` (an outlier counts linearly) or ``"asymmetric"`` (a point above the law, which may be
+        a run trained too short, counts little).
+    seed
+        Of the starts.
     """
 
-    law: str
-    params: dict[str, Estimate]
-    covariance: tuple[tuple[float, ...], ...] | None
-    aicc: float | None
-    chi2: float | None
-    redchi: float | None
-    n: int
-    k: int
-    n_starts: int
-    n_agree: int
-    success: bool
-    message: str
-    notes: tuple[str, ...] = ()
+    weights: Weights = "pooled"
+    space: Space = "log"
+    cost: Cost = "squares"
+    seed: int = 20260205
 
-    @property
-    def fitted(self) -> bool:
-        """Whether there are parameters to predict with."""
-        return bool(self.params)
-
-    def values(self) -> Array:
-        """Parameters in the law's order, (k,)."""
-        if not self.fitted:
-            raise UserError(f"law {self.law!r} was not fitted: {self.message}")
-        return np.array([self.params[name][0] for name in get_law(self.law).parameters])
-
-    def predict(self, **x: ArrayLike) -> Array:
-        """Mean loss at ``x=…``, or at ``N=…, D=…`` for a map, shape of the arguments."""
-        law = get_law(self.law)
-        return np.asarray(law.function(*_variables(law, x), *self.values()), dtype=float)
-
-    def band(self, **x: ArrayLike) -> Array:
-        """One standard deviation of the mean law, by propagation of the covariance; shape of the arguments.
-
-        Raises
-        ------
-        UserError
-            If the fit has no covariance.
-        """
-        law, values = get_law(self.law), self.values()
-        if self.covariance is None:
-            raise UserError(f"law {self.law!r} has no covariance, so no band: fit it to more points")
-        variables = _variables(law, x)
-        slopes = []
-        for i in range(self.k):
-            step = np.zeros(self.k)
-            step[i] = 1e-5 * max(abs(values[i]), 1e-2)
-            upper, lower = law.function(*variables, *(values + step)), law.function(*variables, *(values - step))
-            slopes.append((upper - lower) / (2.0 * step[i]))
-        jacobian = np.stack(slopes)  # (k, ...)
-        return np.sqrt(np.einsum("i...,ij,j...->...", jacobian, np.array(self.covariance), jacobian))
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON value."""
-        return {**asdict(self), "params": {name: list(pair) for name, pair in self.params.items()}}
-
-    @classmethod
-    def from_dict(cls, value: Mapping[str, Any]) -> LawFit:
-        """Rebuild a fit from :meth:`to_dict`, also after a round trip through JSON."""
-        covariance = value["covariance"]
-        return cls(
-            **{
-                **value,
-                "params": {name: (pair[0], pair[1]) for name, pair in value["params"].items()},
-                "covariance": None if covariance is None else tuple(tuple(row) for row in covariance),
-                "notes": tuple(value["notes"]),
-            }
-        )
+    def __post_init__(self) -> None:
+        for name, known in (("weights", WEIGHTS), ("space", ("log", "linear")), ("cost", ("squares", "huber", "asymmetric"))):
+            if getattr(self, name) not in known:
+                raise UserError(f"{name} {getattr(self, name)!r}: choose one of {', '.join(known)}")
 
 
-def fit_law(name: str, x: Mapping[str, ArrayLike], loss: ArrayLike, std: ArrayLike | None) -> LawFit:
-    """Fit the law `name` to mean losses, weighted by 1 / std.
+def fit_law(
+    name: str, points: Points, *, options: FitOptions | None = None, noise: Noise | None = None
+) -> LawFit:
+    """Fit the law `name`.
 
     Parameters
     ----------
     name
         Key of the law.
-    x
-        ``{"x": …}`` for a law of one variable, ``{"N": …, "D": …}`` for a map; each of shape (n,), > 0.
-    loss
-        Mean validation loss over seeds, (n,), > 0.
-    std
-        Its population standard deviation over seeds (ddof = 0), (n,). None, or any value that is zero or not finite,
-        gives every point the same weight, which the fit notes.
+    points
+        Mean losses.
+    options
+        How to fit.
+    noise
+        Scatter of a run, if known from more points than these; estimated from them if not given.
 
     Returns
     -------
     LawFit
-        In one dimension the covariance is scaled by the reduced chi-square; for a map `std` is taken as absolute. With
-        no more points than parameters there is no fit but a reason.
-
-    Raises
-    ------
-    UserError
-        If the arrays do not match or hold values that no law can take.
+        The covariance is multiplied by the reduced chi-square where that exceeds one, and always where the seeds tell
+        no scatter. With no more points than parameters there is no fit but a reason.
     """
-    law = get_law(name)
-    variables = _variables(law, x)
-    loss = np.asarray(loss, dtype=float)
-    _check(law, variables, loss)
-    n, k = loss.size, len(law.parameters)
+    law, options = get_law(name), options or FitOptions()
+    variables = variables_of(law, points.x)
+    n, k = len(points), len(law.parameters)
     if n <= k:
-        return _not_fitted(name, n, k, f"{n} points cannot fix {k} parameters: needs at least {k + 1}")
-    weights, notes = _weights(loss, std)
-    scale_covar = law.kind == "1d" or weights is None
-    model, by_name = law.model(), dict(zip(law.variables, variables, strict=True))
-    params = model.guess(loss, **by_name)
-    starts = _starts(law, np.array([params[name].value for name in law.parameters]))
-    found = [_descend(law, variables, loss, weights, params, start) for start in starts]
-    best_chi2, best = min(found, key=lambda pair: pair[0])
-    if not np.isfinite(best_chi2):
-        return _not_fitted(name, n, k, f"none of {len(starts)} starts gave a finite chi-square", n_starts=len(starts))
-    slack = _AGREEMENT * (best_chi2 if weights is None else max(best_chi2, float(n)))
-    agree = sum(chi2 <= best_chi2 + slack for chi2, _ in found)
-    for one, value in zip(law.parameters, best, strict=True):
-        params[one].set(value=float(value))
-    notes += tuple(f"{one} sits at its bound {params[one].value:g}" for one in _hold_at_bounds(law, params))
-    final = model.fit(
-        loss,
-        params,
-        weights=weights,
-        scale_covar=scale_covar,
-        max_nfev=_MAX_EVALUATIONS,
-        fit_kws=_TOLERANCES,
-        **by_name,
-    )
-    return _collect(law, loss, final, n_starts=len(starts), n_agree=agree, notes=notes)
-
-
-def _variables(law: Law, x: Mapping[str, ArrayLike]) -> list[Array]:
-    if set(x) != set(law.variables):
-        raise UserError(f"law {law.name!r} takes {', '.join(law.variables)}, not {', '.join(x) or 'nothing'}")
-    return [np.asarray(x[name], dtype=float) for name in law.variables]
-
-
-def _check(law: Law, variables: list[Array], loss: Array) -> None:
-    for name, array in [*zip(law.variables, variables, strict=True), ("loss", loss)]:
-        if array.ndim != 1 or array.shape != loss.shape:
-            raise UserError(f"{name} has shape {array.shape}, loss has {loss.shape}: give one value a point")
-        if not (np.isfinite(array).all() and (array > 0).all()):
-            raise UserError(f"{name} holds a value that is not a positive number: remove that point")
-
-
-def _weights(loss: Array, std: ArrayLike | None) -> tuple[Array | None, tuple[str, ...]]:
-    """1 / std, or None for equal weights together with the reason."""
-    if std is None:
-        return None, ("no standard deviations: every point has the same weight and chi-square has the unit of loss^2",)
-    std = np.asarray(std, dtype=float)
-    if std.shape != loss.shape:
-        raise UserError(f"std has shape {std.shape}, loss has {loss.shape}: give one value a point")
-    unusable = int(np.sum(~(np.isfinite(std) & (std > 0))))
-    if unusable:
-        return None, (
-            f"{unusable} of {std.size} standard deviations are zero or missing (a single seed?): "
-            "every point has the same weight and chi-square has the unit of loss^2",
-        )
-    return 1.0 / std, ()
-
-
-def _starts(law: Law, guess: Array) -> list[Array]:
-    """Scatter seeded starts around the guess: lengths within a decade or so, the rest within a factor of about two."""
-    rng = np.random.default_rng(_SEED)
-    is_log = np.array([name.startswith(LOG_PREFIX) for name in law.parameters])
-    low, high = np.array([law.bounds.get(name, (-np.inf, np.inf)) for name in law.parameters]).T
-    starts = [guess]
-    while len(starts) < N_STARTS:
-        spread = rng.normal(0.0, 0.5, size=len(guess))
-        other = guess * np.exp(spread) + rng.normal(0.0, 0.02, size=len(guess))
-        starts.append(np.clip(np.where(is_log, guess + spread, other), low, high))
-    return starts
-
-
-def _descend(
-    law: Law, variables: list[Array], loss: Array, weights: Array | None, params: lmfit.Parameters, start: Array
-) -> tuple[float, Array]:
-    """Lowest chi-square reached from one start (infinite if there is none), and the parameters there, (k,).
-
-    The minimiser and the mapping of bounds are lmfit's; its bookkeeping, which takes ten times as long as the search
-    itself, is left to the one final fit.
-    """
-    scale = 1.0 if weights is None else weights
-    free = [params[name] for name in law.parameters]
-    for one, value in zip(free, start, strict=True):
-        one.set(value=float(value))
-    internal = [one.setup_bounds() for one in free]
-
-    def values(point: Array) -> Array:
-        return np.array([one.from_internal(value) for one, value in zip(free, point, strict=True)], dtype=float)
-
-    def residual(point: Array) -> Array:
-        return np.asarray((law.function(*variables, *values(point)) - loss) * scale, dtype=float)
-
-    reached = leastsq(residual, internal, full_output=True, maxfev=_MAX_EVALUATIONS_A_START, **_TOLERANCES)[0]
-    chi2 = float(np.sum(residual(reached) ** 2))
-    return (chi2 if np.isfinite(chi2) else float("inf")), values(reached)
-
-
-def _hold_at_bounds(law: Law, params: lmfit.Parameters) -> list[str]:
-    """Fix what ended on its bound, in place: there the curvature vanishes and would spoil every other error."""
-    held = []
-    for name, limits in law.bounds.items():
-        for bound in limits:
-            if np.isfinite(bound) and abs(params[name].value - bound) <= 1e-6 * max(1.0, abs(bound)):
-                params[name].set(value=bound, vary=False)
-                held.append(name)
-    return held
-
-
-def _collect(
-    law: Law, loss: Array, result: lmfit.model.ModelResult, *, n_starts: int, n_agree: int, notes: tuple[str, ...]
-) -> LawFit:
-    n, k = loss.size, len(law.parameters)
-    covariance = _covariance(law, result)
-    if covariance is None:
-        notes += ("the covariance could not be estimated: the points do not fix every parameter",)
+        return not_fitted(name, n, k, f"{n} points cannot fix {k} parameters: needs at least {k + 1}")
+    noise = noise if noise is not None else estimate_noise(points, options.weights)
+    sigma, known, notes = sigma_of(points, options, noise)
+    data = Data(law, variables, points.loss[None], sigma[None], options.space, options.cost)
+    values, cost, converged = multi_start(data, options.seed, known=known)
+    if not np.isfinite(cost).any():
+        return not_fitted(name, n, k, f"none of {len(cost)} starts gave a finite chi-square", n_starts=len(cost))
+    best = int(np.argmin(cost))
+    stretch = cost[best] / (n - k) if not known else max(1.0, cost[best] / (n - k))
+    held = at_bounds(law, values[best])
+    covariance, condition = covariance_of(data, values[best], held)
+    if covariance is not None:
+        covariance = covariance * stretch
     stderr = None if covariance is None else np.sqrt(np.diag(covariance))
-    params: dict[str, Estimate] = {}
-    for i, name in enumerate(law.parameters):
-        value = float(result.params[name].value)
-        error = None if stderr is None or not result.params[name].vary else float(stderr[i])
-        params[name] = (value, error)
-        if name.startswith(LOG_PREFIX):
-            length = float(np.power(10.0, value)) if abs(value) < 300.0 else float(np.inf if value > 0 else 0.0)
-            params[name.removeprefix(LOG_PREFIX)] = (length, None if error is None else length * np.log(10.0) * error)
-    aicc = aicc_of(loss - np.asarray(result.best_fit), k)
-    if aicc is None:
-        notes += (f"no AICc: {n} points and {k} parameters leave n - k - 1 = {n - k - 1}",)
+    residuals = data.residuals()(values[best][None], np.array([0]))[0]
+    weighed = residuals * float(np.exp(np.log(sigma).mean()))  # weights of geometric mean one: the unit of the loss
+    params = estimates(law, values[best], stderr, tuple(np.array(law.parameters)[held]))
+    redchi = float(cost[best]) / (n - k)
+    notes += verdict(law, points, residuals, redchi, k, noise if known else None)
+    notes += identifiability(law, points, values[best], stderr, held, condition)
+    others = _alternatives(values, cost, best, max(1.0, stretch) if known else max(stretch, 1e-300))
     return LawFit(
         law=law.name,
         params=params,
         covariance=None if covariance is None else tuple(tuple(float(v) for v in row) for row in covariance),
-        aicc=aicc,
-        chi2=float(result.chisqr),
-        redchi=float(result.chisqr) / (n - k),
+        aicc=aicc_of(weighed, k),
+        bic=bic_of(weighed, k),
+        chi2=float(cost[best]),
+        redchi=redchi,
         n=n,
         k=k,
-        n_starts=n_starts,
-        n_agree=n_agree,
-        success=bool(result.success),
-        message=str(result.message),
+        n_starts=len(cost),
+        n_agree=int(np.sum(cost <= cost[best] + _slack(cost[best], n, known))),
+        success=bool(converged[best]),
+        message="converged" if converged[best] else "stopped before it converged: the valley is flat",
         notes=notes,
+        alternatives=others,
+        noise=noise,
     )
 
 
-def _covariance(law: Law, result: lmfit.model.ModelResult) -> Array | None:
-    """Covariance in the law's order with zeros for what was held; None if lmfit found none."""
-    if result.covar is None or not np.isfinite(result.covar).all() or (np.diag(result.covar) < 0).any():
-        return None
-    full = np.zeros((len(law.parameters), len(law.parameters)))
-    free = [law.parameters.index(name) for name in result.var_names]
-    full[np.ix_(free, free)] = result.covar
-    return full
+def sigma_of(points: Points, options: FitOptions, noise: Noise | None) -> tuple[Array, bool, tuple[str, ...]]:
+    """Standard deviation of each mean, (n,), whether it is known from seeds, and what to say about it.
+
+    Where it is not known it is the loss itself times a constant that the residuals then set.
+    """
+    if options.weights == "published" and points.std is not None:
+        unusable = int(np.sum(~(np.isfinite(points.std) & (points.std > 0))))
+        if not unusable:
+            return points.std, True, ()
+        note = f"{unusable} of {len(points)} standard deviations are zero or missing: all points weigh the same"
+        return points.loss, False, (note,)
+    if noise is None:
+        if options.weights == "equal":
+            return points.loss, False, ()
+        return points.loss, False, ("no scatter of seeds to weigh by: the residuals set the errors",)
+    return noise.mean(points), True, ()
 
 
-def aicc_of(residuals: ArrayLike, k: int) -> float | None:
-    """Akaike's criterion with the correction for few points, of unweighted residuals, (n,); None if n - k - 1 <= 0."""
-    residuals = np.asarray(residuals, dtype=float)
-    n = residuals.size
-    if n - k - 1 <= 0:
-        return None
-    rss = max(float(residuals @ residuals), np.finfo(float).tiny)
-    return 2.0 * k + n * float(np.log(rss / n)) + (2.0 * k**2 + 2.0 * k) / (n - k - 1)
+def multi_start(data: Data, seed: int, *, known: bool) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """Starts of the first data set until three agree, or all: values (s, k), costs (s,), whether each converged (s,)."""
+    rng = np.random.default_rng(seed)
+    n = data.loss.shape[1]
+    values, cost, converged = (out[0] for out in descend(data, draw_starts(data, 0, _FEW_STARTS, rng)[None]))
+    lowest = cost.min()
+    if np.isfinite(lowest) and np.sum(cost <= lowest + _slack(lowest, n, known)) >= _ENOUGH_AGREE:
+        return values, cost, converged
+    more = (out[0] for out in descend(data, draw_starts(data, 0, _MANY_STARTS, rng)[None]))
+    pairs = zip((values, cost, converged), more, strict=True)
+    values, cost, converged = (np.concatenate(pair) for pair in pairs)
+    return values, cost, converged
 
 
-def _not_fitted(law: str, n: int, k: int, reason: str, *, n_starts: int = 0) -> LawFit:
-    return LawFit(
-        law=law,
-        params={},
-        covariance=None,
-        aicc=None,
-        chi2=None,
-        redchi=None,
-        n=n,
-        k=k,
-        n_starts=n_starts,
-        n_agree=0,
-        success=False,
-        message=reason,
-        notes=(reason,),
-    )
+def _slack(lowest: float, n: int, known: bool) -> float:
+    return AGREEMENT * (max(float(lowest), float(n)) if known else float(lowest)) + 1e-12
+
+
+def at_bounds(law: Law, values: Array) -> NDArray[np.bool_]:
+    """Which parameters sit at a bound, (k,)."""
+    low, high = law.limits()
+    room = _AT_BOUND * np.maximum(1.0, np.where(np.isfinite(low), np.abs(low), 0.0))
+    return (values <= low + room) | (values >= high - _AT_BOUND * np.maximum(1.0, np.where(np.isfinite(high), high, 0.0)))
+
+
+def covariance_of(data: Data, values: Array, held: NDArray[np.bool_]) -> tuple[Array | None, float]:
+    """Inverse of the curvature, (k, k), zero for what is held, and the condition number of the scaled slopes.
+
+    None where the slopes do not fix every free parameter.
+    """
+    residuals, row = data.residuals(), np.array([0])
+    here = residuals(values[None], row)
+    slopes = jacobian(residuals, values[None], row)[0] * influence(here, data.cost)[0][:, None]
+    free = np.flatnonzero(~held)
+    full = np.zeros((len(values), len(values)))
+    if not free.size:
+        return full, 1.0
+    part = slopes[:, free]
+    size = np.sqrt(np.einsum("ni,ni->i", part, part))
+    if not (np.isfinite(part).all() and (size > 0).all()):
+        return None, float("inf")
+    _, singular, rotation = np.linalg.svd(part / size, full_matrices=False)
+    condition = float(singular[0] / max(singular[-1], np.finfo(float).tiny))
+    if singular[-1] ** 2 < _SINGULAR * singular[0] ** 2:
+        return None, condition
+    full[np.ix_(free, free)] = (rotation.T / singular**2) @ rotation / (size[:, None] * size)
+    return full, condition
+
+
+def _alternatives(values: Array, cost: Array, best: int, unit: float) -> tuple[Alternative, ...]:
+    """Near-optimal parameters that differ from the best and from each other by more than a twentieth in any."""
+    kept = [values[best]]
+    found = []
+    for i in np.argsort(cost):
+        delta = float(cost[i] - cost[best]) / unit
+        if delta > NEAR_OPTIMAL or len(found) == _MOST_ALTERNATIVES:
+            break
+        if all((np.abs(values[i] - one) > 0.05 * np.maximum(np.abs(one), 0.2)).any() for one in kept):
+            kept.append(values[i])
+            found.append(Alternative(values=tuple(float(v) for v in values[i]), delta_chi2=delta))
+    return tuple(found)

@@ -6,13 +6,12 @@ a parameter. It need only lie in the right valley: the fit also starts around it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-Guess = Callable[[Mapping[str, Array], Array], dict[str, float]]
 
 _FLOOR_SHARES = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
 _SMALLEST_SLOPE = 0.01
@@ -104,3 +103,71 @@ def guess_hoffmann(x: Mapping[str, Array], loss: Array) -> dict[str, float]:
     """Slopes along the same edges, with a third of the lowest loss as the floor."""
     floor = float(loss.min()) / 3.0
     return {**_guess_map(x, loss - floor), "L0": floor}
+
+
+def guess_saturating(x: Mapping[str, Array], loss: Array) -> dict[str, float]:
+    """Slope of the lower half; saturation at the last point."""
+    head = np.argsort(x["x"])[: max(2, (len(loss) + 1) // 2)]
+    log10_x0, a = _power(x["x"][head], loss[head])
+    return {"log10_x0": log10_x0, "a": abs(a), "log10_xs": float(np.log10(x["x"].max()))}
+
+
+def guess_m4(x: Mapping[str, Array], loss: Array) -> dict[str, float]:
+    """Power law with floor, beside a loss at no data just above the largest one."""
+    start = guess_floor(x, loss)
+    return {**start, "a": abs(start["a"]), "b": 0.3, "L0": 1.05 * float(loss.max())}
+
+
+def guess_broken_floor(x: Mapping[str, Array], loss: Array) -> dict[str, float]:
+    """Broken law with amplitude above half of the lowest loss."""
+    floor = 0.5 * float(loss.min())
+    start = guess_broken_amplitude(x, loss - floor)
+    return {**start, "a1": abs(start["a1"]), "a2": abs(start["a2"]), "Linf": floor}
+
+
+def guess_bnsl1(x: Mapping[str, Array], loss: Array) -> dict[str, float]:
+    """Broken law with floor at sharpness one."""
+    return {**guess_broken_floor(x, loss), "s": 1.0}
+
+
+def guess_bnsl2(x: Mapping[str, Array], loss: Array) -> dict[str, float]:
+    """Broken law with floor, its break split into two, a third of the range apart."""
+    start = guess_broken_floor(x, loss)
+    apart = float(np.ptp(np.log10(x["x"]))) / 6.0
+    middle, a1, a2 = start["log10_xc"], start["a1"], start["a2"]
+    both = {"log10_xc": middle - apart, "log10_xd": middle + apart, "a1": a1, "a2": 0.5 * (a1 + a2), "a3": a2}
+    return {**both, "s": 1.0, "sd": 1.0, "A": start["A"], "Linf": start["Linf"]}
+
+
+def guess_kaplan_plain(x: Mapping[str, Array], loss: Array) -> dict[str, float]:
+    """Power laws along the edges of the grid."""
+    start = _guess_map(x, loss)
+    a_d = max(0.5 * abs(start["a1"] + start["a2"]), _SMALLEST_SLOPE)
+    return {"log10_Nc": start["log10_Nc"], "log10_Dc": start["log10_Dc"], "aN": abs(start["aN"]), "aD": a_d}
+
+
+def guess_chinchilla(x: Mapping[str, Array], loss: Array) -> dict[str, float]:
+    """Half of the lowest loss as the floor, the rest shared between N and D at the middle of the points."""
+    floor = 0.5 * float(loss.min())
+    half = float(np.exp(np.log(loss - floor).mean())) / 2.0
+    amplitudes = {
+        f"log10_{name}": float(np.log10(half) + 0.4 * np.log10(x[size]).mean())
+        for name, size in (("A", "N"), ("B", "D"))
+    }
+    return {**amplitudes, "aN": 0.4, "aD": 0.4, "E": floor}
+
+
+def guess_coupled(x: Mapping[str, Array], loss: Array) -> dict[str, float]:
+    """The Hoffmann map without break."""
+    return {**guess_chinchilla(x, loss), "g": 0.7}
+
+
+def guess_coupled_broken(x: Mapping[str, Array], loss: Array) -> dict[str, float]:
+    """The Kaplan map's start with the coupling of that map."""
+    start = _guess_map(x, loss)
+    return {**start, "g": max(abs(start["a2"]), 0.1)}
+
+
+def guess_coupled_drift(x: Mapping[str, Array], loss: Array) -> dict[str, float]:
+    """The coupled broken map at rest."""
+    return {**guess_coupled_broken(x, loss), "d": 0.01}

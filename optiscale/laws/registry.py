@@ -8,20 +8,25 @@ A law of one's own takes five lines::
                  guess=lambda x, loss: {"b": 2.0, "c": 0.1},
                  formula="b - c log10(x)", latex=r"b - c \log_{10} x"))
 
-A parameter whose name starts with ``log10_`` is a length fitted by its logarithm; a fit reports it both ways.
+A parameter whose name starts with ``log10_`` is a length or an amplitude fitted by its logarithm; a fit reports it both
+ways. The laws that come with the package are in :mod:`optiscale.laws.catalogue`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import lmfit
 import numpy as np
 
+from numpy.typing import NDArray
+
 from optiscale.errors import UserError
-from optiscale.laws import functions, guesses
+
+Array = NDArray[np.float64]
+Guess = Callable[[Mapping[str, Array], Array], dict[str, float]]
 
 Kind = Literal["1d", "2d"]
 VARIABLES: dict[str, tuple[str, ...]] = {"1d": ("x",), "2d": ("N", "D")}
@@ -41,6 +46,26 @@ class LawModel(lmfit.Model):
     def guess(self, data: Any, **variables: Any) -> lmfit.Parameters:  # noqa: D102 - described by lmfit
         arrays = {name: np.asarray(variables[name], dtype=float) for name in self.law.variables}
         return self.make_params(**self.law.guess(arrays, np.asarray(data, dtype=float)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linear:
+    """How a law is linear in some of its parameters: L = sum of coefficients >= 0 times columns.
+
+    The search for starts then draws the other parameters alone and solves for the coefficients (variable projection,
+    G. Golub and V. Pereyra, SIAM J. Numer. Anal. 10, 413 (1973)).
+
+    Parameters
+    ----------
+    columns
+        ``columns(*variables, *parameters)``: one array a coefficient, each of the shape of the broadcast arguments.
+    assemble
+        ``assemble(coefficients, parameters)`` with the coefficients (m, r) and the drawn parameters by name: those that
+        the coefficients replace, each (r,).
+    """
+
+    columns: Callable[..., Sequence[Array]]
+    assemble: Callable[[Array, Mapping[str, Array]], Mapping[str, Array]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +90,16 @@ class Law:
         Lower and upper bound of a parameter; a parameter not named is free.
     formula, latex
         Right-hand side of L = … as text and as LaTeX (math mode).
+    source
+        Where the form is from.
+    published
+        Whether arXiv:2602.05702 fits this form; the as-published protocol fits only those.
+    breaks
+        Parameters that say where the slope changes, each with the variable that it is a value of.
+    simple
+        The law that this one is without its break: the null hypothesis of "is it broken?".
+    linear
+        The parameters that the law is linear in, for the search of starts.
     """
 
     name: str
@@ -72,15 +107,25 @@ class Law:
     kind: Kind
     function: Callable[..., Any]
     parameters: tuple[str, ...]
-    guess: guesses.Guess
+    guess: Guess
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     formula: str = ""
     latex: str = ""
+    source: str = ""
+    published: bool = False
+    breaks: Mapping[str, str] = field(default_factory=dict)
+    simple: str = ""
+    linear: Linear | None = None
 
     @property
     def variables(self) -> tuple[str, ...]:
         """Names of the independent variables."""
         return VARIABLES[self.kind]
+
+    def limits(self) -> tuple[Array, Array]:
+        """Lower and upper bounds in the order of the parameters, (k,) each, infinite where there are none."""
+        low, high = np.array([self.bounds.get(name, (-np.inf, np.inf)) for name in self.parameters], dtype=float).T
+        return low, high
 
     def model(self) -> LawModel:
         """Make an ``lmfit.Model`` of the law, with ``guess``."""
@@ -115,82 +160,3 @@ def get_law(name: str) -> Law:
     if name not in LAWS:
         raise UserError(f"unknown law {name!r}: choose one of {', '.join(LAWS)}, or register it first")
     return LAWS[name]
-
-
-_NOT_NEGATIVE = (0.0, np.inf)
-
-register(
-    Law(
-        name="power",
-        label="Power law",
-        kind="1d",
-        function=functions.power,
-        parameters=("log10_x0", "a"),
-        guess=guesses.guess_power,
-        formula="(x0/x)^a",
-        latex=r"(x_0/x)^{\alpha}",
-    )
-)
-register(
-    Law(
-        name="floor",
-        label="Power law with floor",
-        kind="1d",
-        function=functions.floor,
-        parameters=("log10_x0", "a", "Linf"),
-        guess=guesses.guess_floor,
-        bounds={"Linf": _NOT_NEGATIVE},
-        formula="Linf + (x0/x)^a",
-        latex=r"L_\infty + (x_0/x)^{\alpha}",
-    )
-)
-register(
-    Law(
-        name="broken",
-        label="Broken power law",
-        kind="1d",
-        function=functions.broken,
-        parameters=("log10_xc", "a1", "a2"),
-        guess=guesses.guess_broken,
-        formula="(xc/x)^a2 (1 + xc/x)^(a1 - a2)",
-        latex=r"(x_c/x)^{\alpha_2} (1 + x_c/x)^{\alpha_1 - \alpha_2}",
-    )
-)
-register(
-    Law(
-        name="broken_amplitude",
-        label="Broken power law with amplitude",
-        kind="1d",
-        function=functions.broken_amplitude,
-        parameters=("log10_xc", "a1", "a2", "A"),
-        guess=guesses.guess_broken_amplitude,
-        bounds={"A": _NOT_NEGATIVE},
-        formula="A (xc/x)^a2 (1 + xc/x)^(a1 - a2)",
-        latex=r"A (x_c/x)^{\alpha_2} (1 + x_c/x)^{\alpha_1 - \alpha_2}",
-    )
-)
-register(
-    Law(
-        name="kaplan",
-        label="Kaplan map",
-        kind="2d",
-        function=functions.kaplan,
-        parameters=("log10_Nc", "log10_Dc", "aN", "a1", "a2"),
-        guess=guesses.guess_kaplan,
-        formula="[(Nc/N)^(aN/a2) + (Dc/D) (1 + Dc/D)^(a1/a2 - 1)]^a2",
-        latex=r"\left[(N_c/N)^{\alpha_N/\alpha_2} + (D_c/D) (1 + D_c/D)^{\alpha_1/\alpha_2 - 1}\right]^{\alpha_2}",
-    )
-)
-register(
-    Law(
-        name="hoffmann",
-        label="Hoffmann map",
-        kind="2d",
-        function=functions.hoffmann,
-        parameters=("log10_Nc", "log10_Dc", "aN", "a1", "a2", "L0"),
-        guess=guesses.guess_hoffmann,
-        bounds={"L0": _NOT_NEGATIVE},
-        formula="L0 + (Nc/N)^aN + (Dc/D)^a2 (1 + Dc/D)^(a1 - a2)",
-        latex=r"L_0 + (N_c/N)^{\alpha_N} + (D_c/D)^{\alpha_2} (1 + D_c/D)^{\alpha_1 - \alpha_2}",
-    )
-)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from optiscale.io import atomic_write
-from optiscale.laws.fit import LawFit
+from optiscale.laws.result import LawFit
 from optiscale.laws.registry import LAWS, LOG_PREFIX, Law
 from optiscale.laws.study import Series, StudyFits
 

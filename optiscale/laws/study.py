@@ -12,7 +12,8 @@ import pandas as pd
 
 from optiscale.errors import UserError
 from optiscale.io import read_json, write_json
-from optiscale.laws.fit import LawFit, fit_law
+from optiscale.laws.published import fit_published as fit_law
+from optiscale.laws.result import LawFit
 from optiscale.laws.losses import LEFT_OUT, MEAN, STD
 from optiscale.laws.registry import LAWS
 
