@@ -172,7 +172,11 @@ def data_build(
 def data_import(
     path: Annotated[
         Path,
-        typer.Argument(metavar="[PATH]", help="The published files; or the folder that the options are relative to."),
+        typer.Argument(
+            metavar="[PATH]",
+            help="The published files; matminer:NAME, such as matminer:dielectric_constant; or the folder that the "
+            "options are relative to.",
+        ),
     ] = Path(),
     structures: Annotated[
         Path | None,

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: where data sets are written by default, as the studies in experiments/ name them
 DATA = Path("data")
+#: before the name of a data set of matminer
+MATMINER = "matminer:"
 #: of what was skipped, printed at the end
 SHOWN = 10
 #: a line in a log each so many materials
@@ -35,12 +37,22 @@ def run_import(
     out: Path | None,
     skip_bad: bool,
 ) -> None:
-    """Import the published layout at `path`, or one's own files relative to it."""
+    """Import the published layout at `path`, a set of matminer, or one's own files relative to `path`."""
     folder = out or DATA / _name(structures if structures is not None else path)
-    if structures is not None:
+    if str(path).startswith(MATMINER):
+        given = {"--structures": structures, "--spectra": spectra, "--scalars": scalars, "--energy": energy}
+        if named := [option for option, value in given.items() if value]:
+            raise UserError(f"{named[0]} is for files of your own; {path} needs none")
+        from optiscale.dataset.importers.matminer_sets import MatminerSet
+        from optiscale.dataset.importers.own import parse_scalar
+
+        source: ImportSource = MatminerSet(
+            str(path).removeprefix(MATMINER), scalars=[parse_scalar(text) for text in targets]
+        )
+    elif structures is not None:
         from optiscale.dataset.importers.own import OwnData, parse_scalar
 
-        source: ImportSource = OwnData(
+        source = OwnData(
             path / structures,
             [path / file for file in spectra],
             scalars=path / scalars if scalars else None,
@@ -89,4 +101,4 @@ def _track(outcomes: Iterable[Outcome], start: int, total: int) -> Iterator[Outc
 
 def _name(path: Path) -> str:
     """Return the name of a data set, from that of what is imported."""
-    return path.resolve().name.split(".")[0]
+    return path.resolve().name.removeprefix(MATMINER).split(".")[0]

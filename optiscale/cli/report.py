@@ -2,38 +2,41 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from optiscale.config import RESOLVED, load_study
 from optiscale.dataset.split import Part
-from optiscale.training.run import WEIGHTS
 
 
 def report_study(folder: Path) -> list[Path]:
     """Fit, tabulate and draw from what is on disk; returns the files made.
 
-    The spectra and the parity are those of the best run of each model that kept its weights.
+    The spectra and the parity are those of the best run of each model that kept its weights; a baseline is fitted
+    again.
     """
     from optiscale.dataset import open_source
+    from optiscale.evaluation import can_predict
     from optiscale.figures.elements import element_counts, figure_elements
     from optiscale.figures.report import draw_all
     from optiscale.figures.style import save_figure
     from optiscale.laws import average_seeds, fit_study, read_losses, write_tables
 
     runs, curves = folder / "runs.parquet", folder / "curves.parquet"
-    made = [runs, curves]
+    made = [path for path in (runs, curves) if path.exists()]  # baselines have no learning curves
     if not (pd.read_parquet(runs)["status"] == "finished").any():
         return made
     fits = fit_study(average_seeds(read_losses(runs)))
     fits.save(folder / "fits.json")
     made += [folder / "fits.json", *write_tables(fits, folder / "tables")]
     figures = folder / "figures"
-    made += draw_all(fits, pd.read_parquet(curves), figures)
+    made += draw_all(fits, pd.read_parquet(curves) if curves.exists() else None, figures)
     dataset = open_source(load_study(folder / RESOLVED).data.source)
-    made += save_figure(figure_elements(element_counts(dataset.materials["formula"])), figures, "elements")
-    best = [run for run in best_runs(pd.read_parquet(runs), folder) if (run / WEIGHTS).exists()]
+    made += save_figure(figure_elements(element_counts(dataset.materials["reduced_formula"])), figures, "elements")
+    best = [run for run in best_runs(pd.read_parquet(runs), folder) if can_predict(run)]
     return made + (report_predictions(best, folder, part="validation") if best else [])
 
 
@@ -51,7 +54,9 @@ def report_predictions(runs: list[Path], out: Path, *, part: Part) -> list[Path]
     from optiscale.figures.spectra import figure_spectra
     from optiscale.figures.style import save_figure
 
-    made, parity = [], {}
+    made: list[Path] = []
+    parity: dict[str, dict[str, Any]] = {}
+    units: dict[str, str] = {}
     for run in runs:
         predictions, metrics = evaluate_run(run, part=part)
         model = str(predictions.record["model"])
@@ -62,11 +67,14 @@ def report_predictions(runs: list[Path], out: Path, *, part: Part) -> list[Path]
                 predictions.spectrum_true,
                 predictions.spectrum_pred,
                 components=predictions.targets.components,
-                formulas=list(predictions.materials["formula"]),
+                formulas=list(predictions.materials["reduced_formula"]),
             )
             made += save_figure(figure, out / "figures", f"spectra_{model}_{part}")
-        if (omega_D := predictions.scalar("omega_D")) is not None:
-            parity[model] = omega_D
-    if parity:
-        made += save_figure(figure_parity(parity), out / "figures", f"parity_omega_D_{part}")
+        units.update(predictions.units)
+        for name in predictions.targets.scalars:
+            if (values := predictions.scalar(name)) is not None:
+                parity.setdefault(name, {})[model] = values
+    for name, networks in parity.items():
+        figure = figure_parity(networks, name=name, unit=units[name])
+        made += save_figure(figure, out / "figures", f"parity_{re.sub(r'[^A-Za-z0-9_.-]+', '_', name)}_{part}")
     return made

@@ -63,10 +63,10 @@ def run(
     record = run_cell(study, cell, dataset, folder, options)
     if record["status"] != "finished":
         raise UserError(f"{folder}: {record['status']}: {record['message']}")
+    epoch = f" at epoch {record['best_epoch']}" if "best_epoch" in record else ""
     typer.echo(
         f"{folder}: L_val {record['val_loss']:.6f} (eps {record['val_eps_loss']:.6f}, "
-        f"omega_D {record['val_drude_loss']:.6f}) at epoch {record['best_epoch']}, N = {record['N']:,}, "
-        f"{record['wall_s']:.1f} s"
+        f"scalars {record['val_drude_loss']:.6f}){epoch}, N = {record['N']:,}, {record['wall_s']:.1f} s"
     )
 
 

@@ -66,7 +66,7 @@ def per_material_metrics(
         omega_pred, omega_true = (np.asarray(omega, dtype=float) for omega in (omega_D_pred, omega_D_true))
         if omega_pred.shape != omega_true.shape or (has_spectrum and len(omega_true) != len(true)):
             raise UserError(f"omega_D: shapes {omega_pred.shape} predicted and {omega_true.shape} true do not fit")
-        columns |= _drude_metrics(omega_pred, omega_true)
+        columns |= scalar_metrics("omega_D", omega_pred, omega_true)
     if has_spectrum and has_drude and {"re", "im"} <= set(components):
         columns["loss"] = (columns["mae_re"] + columns["mae_im"]) / 2 + columns["omega_D_error"]
         if energies[0] <= VISIBLE[0] and energies[-1] >= VISIBLE[1]:
@@ -138,10 +138,10 @@ def _component_metrics(energies: np.ndarray, pred: np.ndarray, true: np.ndarray,
     }
 
 
-def _drude_metrics(pred: np.ndarray, true: np.ndarray) -> dict[str, np.ndarray]:
-    """Absolute and relative error of the Drude frequency, (M,) each."""
+def scalar_metrics(name: str, pred: np.ndarray, true: np.ndarray) -> dict[str, np.ndarray]:
+    """Absolute and relative error of a scalar target such as the Drude frequency, (M,) each."""
     error = np.abs(pred - true)
-    return {"omega_D_error": error, "omega_D_error_percent": 100 * _ratio(error, true)}
+    return {f"{name}_error": error, f"{name}_error_percent": 100 * _ratio(error, np.abs(true))}
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

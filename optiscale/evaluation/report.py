@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from optiscale.dataset.split import Part
-from optiscale.evaluation.metrics import per_material_metrics, summarize
+from optiscale.evaluation.metrics import per_material_metrics, scalar_metrics, summarize
 from optiscale.evaluation.predict import Predictions, predict
 from optiscale.io import atomic_write
 
@@ -25,7 +26,9 @@ def evaluate_run(run: Path, *, part: Part) -> tuple[Predictions, pd.DataFrame]:
     Returns
     -------
     predictions, metrics
-        What was predicted, and a frame with a row a material: its id and formula, then its metrics.
+        What was predicted, and a frame with a row a material: its id and reduced formula, then its metrics (see
+        `per_material_metrics`); a scalar target s other than omega_D has ``s_error``, in its unit, and
+        ``s_error_percent``.
 
     Raises
     ------
@@ -42,7 +45,12 @@ def evaluate_run(run: Path, *, part: Part) -> tuple[Predictions, pd.DataFrame]:
         omega_D_pred,
         omega_D_true,
     )
-    return predictions, pd.concat([predictions.materials[["id", "formula"]], metrics], axis=1)
+    for name in predictions.targets.scalars:
+        values = predictions.scalar(name)
+        if name != "omega_D" and values is not None:
+            true, pred = (np.asarray(part, dtype=float) for part in values)
+            metrics = metrics.assign(**scalar_metrics(name, pred, true))
+    return predictions, pd.concat([predictions.materials[["id", "reduced_formula"]], metrics], axis=1)
 
 
 def write_metrics(metrics: pd.DataFrame, folder: Path, name: str) -> list[Path]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
+from optiscale.baselines.cost import measure_baseline
 from optiscale.config import Study
 from optiscale.datamodule import batches_an_epoch
 from optiscale.graphs import CrystalBatch
 from optiscale.networks import Prediction, TargetSpec
 from optiscale.sweep.plan import PlannedCell
 from optiscale.training import Cell, make_network
+from optiscale.training.cell import baseline_config
 
 #: published statistics of a crystal (arXiv:2602.05702), used where no data set is at hand
 PUBLISHED_STATISTICS = {"atoms": 5.9, "edges": 185.0, "angles": 644.0}
@@ -51,7 +53,8 @@ def estimate_seconds(
     """Estimate the wall time of each cell.
 
     Each network takes a few training steps on random graphs of two sizes; a step costs a constant and a share a
-    crystal, a validation a third of the share. The estimate leaves out what runs beside this program.
+    crystal, a validation a third of the share. Each baseline is fitted to random numbers. The
+    estimate leaves out what runs beside this program.
 
     Parameters
     ----------
@@ -71,15 +74,31 @@ def estimate_seconds(
     """
     if study.sweep.threads is not None:
         torch.set_num_threads(study.sweep.threads)
-    rates: dict[tuple[str, int | None], tuple[float, float]] = {}
+    costs: dict[tuple[str, int | None], Callable[[Cell], float]] = {}
     seconds = []
     for planned in cells:
-        cell = planned.cell
-        key = (cell.model, cell.width)
-        if key not in rates:
-            rates[key] = _measure(study, cell, targets[cell.model], statistics)
-        seconds.append(_cell_seconds(study, cell, *rates[key], n_validation))
+        key = (planned.cell.model, planned.cell.width)
+        if key not in costs:
+            costs[key] = _cost(study, planned.cell, targets[planned.cell.model], statistics, n_validation)
+        seconds.append(costs[key](planned.cell))
     return seconds
+
+
+def _cost(
+    study: Study, cell: Cell, targets: TargetSpec, statistics: dict[str, float], n_validation: int
+) -> Callable[[Cell], float]:
+    """Measure the model of a cell; what is returned tells the seconds of a cell of this model and width."""
+    if study.models[cell.model].baseline is None:
+        constant, share = _measure(study, cell, targets, statistics)
+        return lambda cell: _cell_seconds(study, cell, constant, share, n_validation)
+    config = baseline_config(study, cell)
+    rates = measure_baseline(
+        config,
+        n_values=targets.n_omega * len(targets.components),
+        n_scalars=len(targets.scalars),
+        threads=study.sweep.threads or 1,
+    )
+    return lambda cell: rates.estimate(config, D=cell.D, n_validation=n_validation)
 
 
 def _cell_seconds(study: Study, cell: Cell, constant: float, share: float, n_validation: int) -> float:

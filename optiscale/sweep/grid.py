@@ -12,15 +12,16 @@ from pathlib import Path
 import pandas as pd
 from filelock import FileLock, Timeout
 
+from optiscale.baselines import magpie_features
 from optiscale.config import RESOLVED, Study, save_study
 from optiscale.datamodule import batches_an_epoch, rows_of
 from optiscale.dataset import OpticalDataset, open_source
 from optiscale.errors import UserError
 from optiscale.graphs import GraphStore
 from optiscale.io import write_json
-from optiscale.sweep.cost import estimate_seconds
+from optiscale.sweep.cost import PUBLISHED_STATISTICS, estimate_seconds
 from optiscale.sweep.execute import Job, execute
-from optiscale.sweep.plan import PlannedCell, check_data, plan
+from optiscale.sweep.plan import PlannedCell, check_data, has_networks, plan
 from optiscale.sweep.progress import SweepProgress, track_rows
 from optiscale.sweep.records import DONE, cell_folder, extra_records, merge, records_of
 from optiscale.training import target_spec
@@ -98,13 +99,19 @@ def _locked(out: Path) -> Iterator[None]:
 
 
 def estimates(study: Study, cells: Sequence[PlannedCell], dataset: OpticalDataset) -> list[float]:
-    """Estimate the seconds of each cell on one worker of this machine."""
-    graphs = GraphStore.open(
-        dataset, cutoff=study.graph.cutoff, angle_cutoff=study.graph.angle_cutoff, track=track_rows("graphs")
-    )
+    """Estimate the seconds of each cell on one worker of this machine; builds the graphs and features they need."""
+    planned = [one.cell for one in cells]
+    statistics = PUBLISHED_STATISTICS
+    if has_networks(study, planned):
+        graphs = GraphStore.open(
+            dataset, cutoff=study.graph.cutoff, angle_cutoff=study.graph.angle_cutoff, track=track_rows("graphs")
+        )
+        statistics = graphs.statistics()
+    if not all(has_networks(study, [cell]) for cell in planned):
+        magpie_features(dataset, track=track_rows("features (of 500 compositions)"))
     n_validation = len(rows_of(dataset, study.data)["validation"])
     targets = {name: target_spec(model, dataset.manifest) for name, model in study.models.items()}
-    return estimate_seconds(study, cells, targets, graphs.statistics(), n_validation=n_validation)
+    return estimate_seconds(study, cells, targets, statistics, n_validation=n_validation)
 
 
 def _run(study: Study, left: Sequence[PlannedCell], dataset: OpticalDataset, out: Path, *, done: int) -> None:
@@ -152,9 +159,10 @@ def _steps(study: Study, cells: Sequence[PlannedCell]) -> dict[str, int]:
     """Return the training steps of each cell, for the bars."""
     steps = {}
     for planned in cells:
-        training = study.models[planned.cell.model].training
-        batches = batches_an_epoch(planned.cell.D, training.batch_size)
-        steps[planned.cell.id] = training.length.steps or training.length.total * batches
+        model = study.models[planned.cell.model]
+        batches = batches_an_epoch(planned.cell.D, model.training.batch_size)
+        trained = model.training.length.steps or model.training.length.total * batches
+        steps[planned.cell.id] = trained if model.baseline is None else 1  # a baseline is fitted in one go
     return steps
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 
@@ -35,7 +35,7 @@ def cells_of(study: Study) -> Iterator[Cell]:
     seen: set[Cell] = set()
     for block in study.grid:
         subset_seeds = study.data.subset.seeds
-        for width, D, subset_seed, seed in product(block.widths, block.data_sizes, subset_seeds, block.seeds):
+        for width, D, subset_seed, seed in product(block.capacities, block.data_sizes, subset_seeds, block.seeds):
             cell = Cell(block.model, width, D, seed, subset_seed)
             if cell in seen:
                 raise UserError(f"grid: {cell.id} is named by two blocks; name each cell once")
@@ -61,6 +61,11 @@ def plan(study: Study, manifest: Manifest) -> list[PlannedCell]:
     return planned
 
 
+def has_networks(study: Study, cells: Iterable[Cell]) -> bool:
+    """Whether any of the cells is a network, which reads graphs; the others are baselines."""
+    return any(study.models[cell.model].baseline is None for cell in cells)
+
+
 def check_data(study: Study, dataset: OpticalDataset, cells: list[Cell]) -> None:
     """Refuse what would fail later: too few materials for D, targets that are not finite.
 
@@ -74,5 +79,5 @@ def check_data(study: Study, dataset: OpticalDataset, cells: list[Cell]) -> None
         subset_rows(dataset, parts["train"], D=D, subset_seed=0, stratify="none")
     for rows in parts.values():
         dataset.check_targets(rows)
-    dataset.check_structures()
-    check_elements(np.unique(dataset.atomic_number))
+    if has_networks(study, cells):
+        check_elements(np.unique(dataset.atomic_number))

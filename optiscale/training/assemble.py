@@ -14,7 +14,16 @@ from optiscale.config import Study, Training
 from optiscale.datamodule import OpticalDataModule
 from optiscale.dataset import OpticalDataset
 from optiscale.networks import count_parameters
-from optiscale.training.cell import Cell, cell_hash, learning_rate, make_network, network_config, target_spec
+from optiscale.training.cell import (
+    Cell,
+    cell_hash,
+    learning_rate,
+    make_network,
+    network_config,
+    optimizer_config,
+    places,
+    target_spec,
+)
 from optiscale.training.module import OpticalModule
 from optiscale.training.record import validation_interval
 from optiscale.training.recorder import Recorder
@@ -64,14 +73,14 @@ def assemble(study: Study, cell: Cell, dataset: OpticalDataset, options: RunOpti
     pl.seed_everything(cell.seed, workers=True, verbose=False)  # before the network is built
     targets = target_spec(model, dataset.manifest)
     network = make_network(study, cell, targets)
-    names = [scalar.name for scalar in dataset.manifest.scalars]
+    components, scalars = places(dataset.manifest, targets)
     module = OpticalModule(
         network,
         training=model.training,
         lr=learning_rate(study, cell, targets),
-        weight_decay=model.optimizer.weight_decay,
-        components=[dataset.manifest.components.index(name) for name in targets.components],
-        scalars=[names.index(name) for name in targets.scalars],
+        weight_decay=optimizer_config(study, cell).weight_decay,
+        components=components,
+        scalars=scalars,
         fingerprint=f"config {cell_hash(study, cell)}, data {dataset.hash}",
     )
     data = cell_data(study, cell, dataset, network)

@@ -1,4 +1,4 @@
-"""One cell of a study: a network of width W trained on D materials with one seed."""
+"""One cell of a study: a network of width W, or a baseline, that learns from D materials with one seed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 
-from optiscale.config import Model, NetworkConfig, Study
+from optiscale.baselines import n_parameters
+from optiscale.config import BaselineConfig, MagpieForest, Model, NetworkConfig, Optimizer, Study
 from optiscale.dataset import Manifest
 from optiscale.errors import UserError
 from optiscale.io import file_hash, value_hash
@@ -21,7 +22,10 @@ RESULTS_VERSION = 1
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """What distinguishes a run from the others of its study; `width` is None for a network of fixed width."""
+    """What distinguishes a run from the others of its study.
+
+    `width` is the hidden width, or the trees of a forest; None takes that of the model.
+    """
 
     model: str
     width: int | None
@@ -39,7 +43,27 @@ class Cell:
 def network_config(study: Study, cell: Cell) -> NetworkConfig:
     """Return the network of a cell, with its width."""
     config = study.models[cell.model].network
+    if config is None:
+        raise UserError(f"models.{cell.model}: a baseline has no network; name a model with a network")
     return config if cell.width is None else config.model_copy(update={"width": cell.width})
+
+
+def baseline_config(study: Study, cell: Cell) -> BaselineConfig:
+    """Return the baseline of a cell, with its number of trees."""
+    config = study.models[cell.model].baseline
+    if config is None:
+        raise UserError(f"models.{cell.model}: a network is no baseline; name a model with a baseline")
+    if isinstance(config, MagpieForest) and cell.width is not None:
+        return config.model_copy(update={"trees": cell.width})
+    return config
+
+
+def optimizer_config(study: Study, cell: Cell) -> Optimizer:
+    """Return the optimizer of a cell's network."""
+    optimizer = study.models[cell.model].optimizer
+    if optimizer is None:
+        raise UserError(f"models.{cell.model}: a baseline has no optimizer; name a model with a network")
+    return optimizer
 
 
 def cell_hash(study: Study, cell: Cell) -> str:
@@ -48,19 +72,24 @@ def cell_hash(study: Study, cell: Cell) -> str:
     The device is not part of it: runs of one study may come from several machines; every row says which.
     """
     model = study.models[cell.model]
-    training = model.training.model_dump(mode="json", exclude={"device"})
+    common = {
+        "version": RESULTS_VERSION,
+        "cell": asdict(cell),
+        "split": study.data.split.model_dump(mode="json"),
+        "stratify": study.data.subset.stratify,
+        "targets": [model.components, model.scalars],
+    }
+    if model.baseline is not None:
+        return value_hash({**common, "baseline": baseline_config(study, cell).model_dump(mode="json")})
+    network = network_config(study, cell)
     return value_hash(
         {
-            "version": RESULTS_VERSION,
-            "own_code": _own_code(model.network),
-            "cell": asdict(cell),
-            "split": study.data.split.model_dump(mode="json"),
-            "stratify": study.data.subset.stratify,
+            **common,
+            "own_code": _own_code(network),
             "graph": study.graph.model_dump(mode="json"),
-            "network": network_config(study, cell).model_dump(mode="json"),
-            "optimizer": model.optimizer.model_dump(mode="json"),
-            "targets": [model.components, model.scalars],
-            "training": training,
+            "network": network.model_dump(mode="json"),
+            "optimizer": optimizer_config(study, cell).model_dump(mode="json"),
+            "training": model.training.model_dump(mode="json", exclude={"device"}),
         }
     )
 
@@ -88,7 +117,7 @@ def target_spec(model: Model, manifest: Manifest) -> TargetSpec:
     components = _chosen("components", model.components, list(manifest.components))
     scalars = _chosen("scalars", model.scalars, names)
     return TargetSpec(
-        n_omega=manifest.energy.n if components else 0,
+        n_omega=manifest.energy.n if components and manifest.energy else 0,
         components=tuple(components),
         scalars=tuple(scalars),
         nonnegative=tuple(scalar.name for scalar in manifest.scalars if scalar.nonnegative),
@@ -104,6 +133,13 @@ def _chosen(field: str, wanted: list[str] | None, known: list[str]) -> list[str]
     return wanted
 
 
+def places(manifest: Manifest, targets: TargetSpec) -> tuple[list[int], list[int]]:
+    """Return where the components and the scalars of the targets stand in the arrays of the data set."""
+    names = [scalar.name for scalar in manifest.scalars]
+    components = [manifest.components.index(name) for name in targets.components]
+    return components, [names.index(name) for name in targets.scalars]
+
+
 def make_network(study: Study, cell: Cell, targets: TargetSpec) -> torch.nn.Module:
     """Build the network of a cell; seed before calling it."""
     return build_network(
@@ -113,13 +149,16 @@ def make_network(study: Study, cell: Cell, targets: TargetSpec) -> torch.nn.Modu
 
 def parameters_of(study: Study, cell: Cell, targets: TargetSpec) -> int:
     """Return N of a cell without allocating its weights."""
+    if study.models[cell.model].baseline is not None:
+        n_values = targets.n_omega * len(targets.components)
+        return n_parameters(baseline_config(study, cell), n_values=n_values, n_scalars=len(targets.scalars))
     with torch.device("meta"):
         return count_parameters(make_network(study, cell, targets))
 
 
 def learning_rate(study: Study, cell: Cell, targets: TargetSpec) -> float:
     """Return the base learning rate at the width of a cell (see `optiscale.config.study.Optimizer`)."""
-    optimizer = study.models[cell.model].optimizer
+    optimizer = optimizer_config(study, cell)
     rate = optimizer.lr
     if optimizer.lr_rule == "inverse_parameters" and cell.width is not None:
         reference = Cell(cell.model, optimizer.reference_width, cell.D, cell.seed, cell.subset_seed)

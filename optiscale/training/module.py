@@ -65,8 +65,10 @@ def batch_losses(
 class OpticalModule(pl.LightningModule):
     """A network in training.
 
-    Loss = MAE(eps_inter over all values) + MAE(omega_D) (arXiv:2602.05702). `val/loss`, `val/eps_loss` and
-    `val/drude_loss` are exact means over the validation part, summed in float64, whatever the batch size.
+    Loss = MAE(eps_inter over all values) + MAE(omega_D) (arXiv:2602.05702); of a data set with other scalar targets,
+    the sum of their MAEs, each in its own unit. `val/loss`, `val/eps_loss` and `val/drude_loss` (all
+    scalar targets) are exact means over the validation part, summed in float64, whatever the batch size; NaN where
+    there is no such target.
 
     Parameters
     ----------
@@ -134,7 +136,11 @@ class OpticalModule(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log the exact means over the validation part."""
         eps, drude = (self._val_sums / self._val_count).tolist()
-        values = {"val/loss": eps + drude, "val/eps_loss": eps, "val/drude_loss": drude}
+        parts = {
+            "val/eps_loss": eps if self.components else math.nan,
+            "val/drude_loss": drude if self.scalars else math.nan,
+        }
+        values = {"val/loss": eps + drude, **parts}
         # Lightning keeps float32: the callback metrics are for its callbacks, the record takes `validation`
         self.log_dict(values, batch_size=self._val_count)
         self.validation = values

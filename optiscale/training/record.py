@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import platform
 import re
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,13 @@ from optiscale.training.recorder import Recorder
 RECORD = "record.json"
 _CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 PACKAGES = ("torch", "pytorch-lightning", "torch-geometric", "numpy")
+BASELINE_PACKAGES = ("scikit-learn", "matminer", "numpy")
 
 
 def identity(study: Study, cell: Cell, *, N: int | None, data_hash: str, git_commit: str) -> dict[str, Any]:
     """Return the part of a row that is known before the run."""
-    unit, every = validation_interval(study.models[cell.model].training)
+    model = study.models[cell.model]
+    unit, every = validation_interval(model.training)
     return {
         "study": study.name,
         "cell": cell.id,
@@ -34,8 +37,8 @@ def identity(study: Study, cell: Cell, *, N: int | None, data_hash: str, git_com
         "N": N,
         "seed": cell.seed,
         "subset_seed": cell.subset_seed,
-        "validate_every": f"{every} {unit}",
-        "versions": _versions(),
+        "validate_every": f"{every} {unit}" if model.baseline is None else None,
+        "versions": _versions(PACKAGES if model.baseline is None else BASELINE_PACKAGES),
         "config_hash": cell_hash(study, cell),
         "data_hash": data_hash,
         "git_commit": git_commit,
@@ -43,8 +46,8 @@ def identity(study: Study, cell: Cell, *, N: int | None, data_hash: str, git_com
     }
 
 
-def _versions() -> str:
-    packages = {name: version(name) for name in PACKAGES}
+def _versions(names: Sequence[str]) -> str:
+    packages = {name: version(name) for name in names}
     both = {"optiscale": __version__, **packages, "python": platform.python_version()}
     return " ".join(f"{name}={number}" for name, number in both.items())
 
@@ -62,7 +65,7 @@ def lost_record(
 
 
 def losses_of(recorder: Recorder) -> dict[str, float | None]:
-    """Return L_val, its two parts and where it was reached; NaN if no validation was."""
+    """Return L_val, its two parts and where it was reached; NaN where no validation or no such target was."""
     best = recorder.best or {}
     last = recorder.rows[-1] if recorder.rows else {}
     return {

@@ -1,4 +1,4 @@
-"""Train one cell from its config to its record."""
+"""Train one cell, network or baseline, from its config to its record."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from optiscale.dataset import OpticalDataset
 from optiscale.errors import UserError
 from optiscale.io import atomic_save, atomic_write, write_json
 from optiscale.training.assemble import Run, RunOptions, assemble
+from optiscale.training.baseline import baseline_result
 from optiscale.training.cell import Cell
 from optiscale.training.record import (
     RECORD,
     device_name,
-    identity,
     losses_of,
     lost_record,
     one_line,
@@ -86,20 +86,23 @@ def run_cell(
     options = options or RunOptions()
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    with _quiet_lightning():
-        run, outcome = _train(study, cell, dataset, options)
-    if run is None:
-        record = lost_record(
-            study,
-            cell,
-            N=None,
-            data_hash=dataset.hash,
-            git_commit=options.git_commit,
-            status=outcome.status,
-            message=outcome.message,
-        )
+    run = None
+    if study.models[cell.model].baseline is not None:
+        result, outcome = _fit(study, cell, dataset, options)
     else:
-        record = _record(study, cell, dataset, options, run, outcome)
+        with _quiet_lightning():
+            run, outcome = _train(study, cell, dataset, options)
+        result = _result(run) if run else {}
+    record = lost_record(
+        study,
+        cell,
+        N=None,
+        data_hash=dataset.hash,
+        git_commit=options.git_commit,
+        status=outcome.status,
+        message=outcome.message,
+    )
+    record |= result
     _write(folder, record, run.recorder if run else None, outcome.error)
     if isinstance(outcome.error, KeyboardInterrupt):
         raise outcome.error
@@ -123,7 +126,7 @@ def _train(study: Study, cell: Cell, dataset: OpticalDataset, options: RunOption
     except (KeyboardInterrupt, SystemExit) as error:  # Lightning turns Ctrl-C into an exit of its own
         return run, _Outcome("interrupted", "stopped by the user", KeyboardInterrupt(str(error)))
     except Exception as error:
-        return run, _Outcome("out_of_memory" if _is_out_of_memory(error) else "failed", one_line(error), error)
+        return run, _failed(error)
     if run.trainer.interrupted:
         return run, _Outcome("interrupted", "stopped by the user", KeyboardInterrupt())
     return run, _Outcome()
@@ -134,13 +137,31 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
 
 
-def _record(
-    study: Study, cell: Cell, dataset: OpticalDataset, options: RunOptions, run: Run, outcome: _Outcome
-) -> dict[str, Any]:
+def _fit(study: Study, cell: Cell, dataset: OpticalDataset, options: RunOptions) -> tuple[dict[str, Any], _Outcome]:
+    """Fit a baseline; whatever goes wrong becomes its outcome."""
+    try:
+        result = baseline_result(study, cell, dataset, threads=options.threads)
+    except UserError:
+        raise
+    except KeyboardInterrupt as error:
+        return {}, _Outcome("interrupted", "stopped by the user", error)
+    except Exception as error:
+        return {}, _failed(error)
+    if options.report is not None:
+        options.report(1, result["val_loss"])
+    return result, _Outcome()
+
+
+def _failed(error: Exception) -> _Outcome:
+    return _Outcome("out_of_memory" if _is_out_of_memory(error) else "failed", one_line(error), error)
+
+
+def _result(run: Run) -> dict[str, Any]:
+    """Return the part of a record that says how a training went."""
     device = run.trainer.strategy.root_device
     steps = run.trainer.global_step
     return {
-        **identity(study, cell, N=run.N, data_hash=dataset.hash, git_commit=options.git_commit),
+        "N": run.N,
         "message_passing": run.message_passing,
         "lr": run.module.lr,
         **losses_of(run.recorder),
@@ -150,8 +171,6 @@ def _record(
         "graphs_per_s": run.module.graphs_seen / run.recorder.elapsed,
         "peak_memory_mb": peak_memory_mb(device),
         "device": device_name(device),
-        "status": outcome.status,
-        "message": outcome.message,
     }
 
 

@@ -268,7 +268,7 @@ def test_part_of_the_targets_can_be_asked_for(study: Study, dataset: OpticalData
     content = study.model_dump(mode="json")
     content["models"]["2B"] |= {"components": ["im"], "scalars": []}
     record = run_cell(parse_study(content), CELL, dataset, tmp_path)
-    assert record["val_drude_loss"] == 0
+    assert math.isnan(record["val_drude_loss"]), "no such target"
     assert record["val_loss"] == record["val_eps_loss"] > 0
 
 
