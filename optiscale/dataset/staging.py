@@ -73,6 +73,9 @@ class Staging:
     def release(self) -> None:
         """Close the files and give the lock back."""
         self._close()
+        if (self.target / self.complete).exists():
+            # whoever waits for the lock finds the finished folder, so that the file is needed no more
+            Path(self._lock.lock_file).unlink(missing_ok=True)
         self._lock.release()
 
     def resume(self, key: Mapping[str, Any]) -> bool:
@@ -165,8 +168,6 @@ class Staging:
         except OSError as error:
             raise UserError(f"{self.target}: in the way and not empty; move it and run this again") from error
         _sync_folder(self.target.parent)
-        # whoever waits for the lock finds the finished folder, so that the file is needed no more
-        Path(self._lock.lock_file).unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Remove the staging folder, and the lock file with it."""

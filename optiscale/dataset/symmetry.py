@@ -9,6 +9,8 @@ import numpy as np
 
 SYMPREC = 0.01
 """Å."""
+_MANY = 512
+_PART = 64
 
 
 class Crystal(Protocol):
@@ -26,12 +28,28 @@ class Crystal(Protocol):
 
 def space_groups(crystals: Sequence[Crystal]) -> list[int | None]:
     """Return the international numbers, found with spglib where a crystal does not tell."""
-    return [
-        find_space_group(crystal.lattice, crystal.atomic_number, crystal.position)
-        if crystal.space_group is None
-        else int(crystal.space_group)
+    cells = [
+        (crystal.lattice, crystal.atomic_number, crystal.position)
         for crystal in crystals
+        if crystal.space_group is None
     ]
+    found = iter(_find_all(cells))
+    return [next(found) if crystal.space_group is None else int(crystal.space_group) for crystal in crystals]
+
+
+def _find_all(cells: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> list[int | None]:
+    """Use all cores where the cells are many: a symmetric one takes milliseconds, and spglib holds Python's lock."""
+    if len(cells) < _MANY:
+        return _find_some(cells)
+    import joblib
+
+    parts = [cells[start : start + _PART] for start in range(0, len(cells), _PART)]
+    found = joblib.Parallel(n_jobs=-1, max_nbytes=None)(joblib.delayed(_find_some)(part) for part in parts)
+    return [number for part in found for number in part]
+
+
+def _find_some(cells: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> list[int | None]:
+    return [find_space_group(*cell) for cell in cells]
 
 
 def find_space_group(lattice: np.ndarray, atomic_number: np.ndarray, position: np.ndarray) -> int | None:
