@@ -200,9 +200,11 @@ def data_import(
         typer.Option(metavar="START:STOP:N", help="Interpolate to this grid (eV).", show_default=False),
     ] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out what is no use, and list it.")] = False,
-    out: Out = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder of the data set; data/NAME by default.")
+    ] = None,
 ) -> None:
-    """Import the published data set, or your own, into the cached data set DIR (data/NAME by default); resumable."""
+    """Import the published data set or your own; an interrupted import goes on."""
     from optiscale.cli.data_import import run_import
 
     run_import(
@@ -216,3 +218,17 @@ def data_import(
         out=out,
         skip_bad=skip_bad,
     )
+
+
+@data_app.command("fetch")
+def data_fetch(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="optimetal, the published data set.")],
+    raw: Annotated[bool, typer.Option("--raw", help="The calculations of each direction, not the averages.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder of the data set; data/NAME by default.")
+    ] = None,
+) -> None:
+    """Download the published data set by DOI into DIR-files, checked, and import it into DIR; resumable."""
+    from optiscale.cli.data_import import run_fetch
+
+    run_fetch(name, raw=raw, out=out)

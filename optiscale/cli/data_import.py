@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from optiscale.errors import UserError
 
 if TYPE_CHECKING:
     from optiscale.dataset.importers.build import ImportSource, Outcome
+    from optiscale.dataset.importers.fetch import Report
 
 #: where data sets are written by default, as the studies in experiments/ name them
 DATA = Path("data")
+PUBLISHED = "optimetal"
 #: before the name of a data set of matminer
 MATMINER = "matminer:"
 #: of what was skipped, printed at the end
@@ -40,7 +52,12 @@ def run_import(
     """Import the published layout at `path`, a set of matminer, or one's own files relative to `path`."""
     folder = out or DATA / _name(structures if structures is not None else path)
     if str(path).startswith(MATMINER):
-        given = {"--structures": structures, "--spectra": spectra, "--scalars": scalars, "--energy": energy}
+        given: dict[str, object] = {
+            "--structures": structures,
+            "--spectra": spectra,
+            "--scalars": scalars,
+            "--energy": energy,
+        }
         if named := [option for option, value in given.items() if value]:
             raise UserError(f"{named[0]} is for files of your own; {path} needs none")
         from optiscale.dataset.importers.matminer_sets import MatminerSet
@@ -70,6 +87,48 @@ def run_import(
 
         source = recognise(path, name=folder.name, skip_bad=skip_bad)
     _import(source, folder, skip_bad=skip_bad)
+
+
+def run_fetch(name: str, *, raw: bool, out: Path | None) -> None:
+    """Download the published data set, unpack and import it."""
+    from dataclasses import replace
+
+    from optiscale.dataset.importers.fetch import PREPROCESSED, RAW, fetch, published_folder
+    from optiscale.dataset.importers.recognise import recognise
+    from optiscale.dataset.schema import MANIFEST
+
+    if name != PUBLISHED:
+        raise UserError(f"fetch {name}: unknown; {PUBLISHED} is the data set there is")
+    folder = out or DATA / (f"{PUBLISHED}-raw" if raw else PUBLISHED)
+    if (folder / MANIFEST).exists():
+        typer.echo(f"{folder}: is there already; remove it to fetch it again")
+        return
+    files = folder.with_name(f"{folder.name}-files")
+    with _download_bars() as report:
+        fetched = fetch(RAW if raw else PREPROCESSED, files, report=report)
+    typer.echo(f"{files}: {len(fetched)} files, checked; the data set does not need them once it is made")
+    path = published_folder(files)
+    typer.echo(f"now: optiscale data import {path} --out {folder}")
+    source = recognise(path, name=folder.name)
+    source.info = replace(source.info, provenance={**source.info.provenance, "fetched": fetched})
+    _import(source, folder, skip_bad=False)
+
+
+@contextmanager
+def _download_bars() -> Iterator[Report]:
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def report(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = progress.add_task(name, total=total)
+                if not console.is_terminal:
+                    console.print(f"fetching {name}, {total / 1e6:.1f} MB", highlight=False)
+            progress.update(tasks[name], completed=done)
+
+        yield report
 
 
 def _import(source: ImportSource, folder: Path, *, skip_bad: bool) -> None:
