@@ -50,7 +50,7 @@ class MagpieBaseline:
     seed
         Of the bootstrap samples and of the features that each split may use.
     threads
-        Processor cores of a forest.
+        Of the fit of a forest; the result does not depend on them.
     """
 
     def __init__(self, config: BaselineConfig, *, seed: int, threads: int = 1) -> None:
@@ -82,12 +82,16 @@ class MagpieBaseline:
         nonnegative
             (S,) whether a scalar is predicted as at least 0; by default none is.
         """
+        from joblib import parallel_config
+
         n_scalars = 0 if scalars is None else scalars.shape[1]
         self._nonnegative = np.zeros(n_scalars, dtype=bool) if nonnegative is None else np.asarray(nonnegative)
-        if spectrum is not None:
-            self._spectrum = self._spectrum_regressor(spectrum.shape).fit(features, spectrum)
         columns = [] if scalars is None else [np.asarray(column, dtype=np.float64) for column in scalars.T]
-        self._scalars = [self._regressor().fit(features, column) for column in columns]
+        # the fit only: threads that predict add the trees up in an order of their own, and the last digits with it
+        with parallel_config(backend="threading", n_jobs=self.threads):
+            if spectrum is not None:
+                self._spectrum = self._spectrum_regressor(spectrum.shape).fit(features, spectrum)
+            self._scalars = [self._regressor().fit(features, column) for column in columns]
         return self
 
     def predict(self, features: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -111,7 +115,6 @@ class MagpieBaseline:
             max_leaf_nodes=self.config.leaves,
             max_features=1 / 3,  # Breiman, Machine Learning 45, 5 (2001), for regression
             random_state=self.seed,
-            n_jobs=self.threads,
         )
 
     def _spectrum_regressor(self, shape: tuple[int, ...]) -> RegressorMixin:
