@@ -167,7 +167,12 @@ def _download(name: str, metadata: dict[str, Any], path: Path) -> None:
             path=path.parent,
             progressbar=sys.stderr.isatty(),
         )
-    except (requests.RequestException, OSError, ValueError) as error:  # a wrong hash is a ValueError
+    except ValueError as error:
+        raise UserError(
+            f"{PREFIX}{name}: {metadata['url']} gave another file than the published one (sha256 "
+            f"{metadata['hash'][:12]}…); import again later, or put the file at {path}"
+        ) from error
+    except (requests.RequestException, OSError) as error:
         raise UserError(
             f"{PREFIX}{name}: {metadata['url']} could not be downloaded ({type(error).__name__}); connect to the "
             f"internet and import again, or put the file at {path}"
