@@ -10,18 +10,18 @@ from __future__ import annotations
 
 from optiscale.laws import catalogue as _catalogue  # registers the laws
 from optiscale.laws.fit import FitOptions, fit_law
+from optiscale.laws.losses import average_seeds, read_losses
 from optiscale.laws.points import Noise, Points, estimate_noise
 from optiscale.laws.published import fit_published
-from optiscale.laws.result import LawFit
-from optiscale.laws.losses import average_seeds, read_losses
 from optiscale.laws.reference import load_published, load_published_tables
 from optiscale.laws.registry import LAWS, Law, get_law, register
 from optiscale.laws.report import write_tables
+from optiscale.laws.result import LawFit
 from optiscale.laws.study import Series, StudyFits, fit_study
 
 __all__ = [
-    "FitOptions",
     "LAWS",
+    "FitOptions",
     "Law",
     "LawFit",
     "Noise",

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from optiscale.laws import functions, guesses, maps
-from optiscale.laws.registry import Array, Law, Linear, register
+from optiscale.laws.projection import linear_in, project_m4
+from optiscale.laws.registry import Array, Law, register
 
 _PAPER = "arXiv:2602.05702"
 _NOT_NEGATIVE = (0.0, np.inf)
@@ -75,7 +76,8 @@ register(
         latex=r"L_\infty + (x_0/x)^{\alpha}",
         source=f"{_PAPER}; M2 of arXiv:2209.06640",
         published=True,
-        linear=Linear(
+        project=linear_in(
+            ("log10_x0", "a", "Linf"),
             columns=lambda x, log10_x0, a, Linf: _ones_and(_tail(x, a)),  # noqa: ARG005 - one signature for all
             assemble=_with_floor,
         ),
@@ -112,7 +114,8 @@ register(
         published=True,
         breaks={"log10_xc": "x"},
         simple="power",
-        linear=Linear(
+        project=linear_in(
+            ("log10_xc", "a1", "a2", "A"),
             columns=lambda x, log10_xc, a1, a2, A: (functions.broken(x, log10_xc, a1, a2),),  # noqa: ARG005
             assemble=lambda coefficients, drawn: {"A": coefficients[0]},  # noqa: ARG005
         ),
@@ -130,7 +133,8 @@ register(
         formula="[x0 (1/x + 1/xs)]^a",
         latex=r"\left[x_0 (1/x + 1/x_s)\right]^{\alpha}",
         source="M3 of arXiv:2209.06640",
-        linear=Linear(
+        project=linear_in(
+            ("log10_x0", "a", "log10_xs"),
             columns=lambda x, log10_x0, a, log10_xs: (functions.saturating(x, 0.0, a, log10_xs),),  # noqa: ARG005
             assemble=_saturating,
         ),
@@ -148,6 +152,7 @@ register(
         formula="L with (L - Linf)/(L0 - L)^b = (x0/x)^a",
         latex=r"L:\ (L - L_\infty)/(L_0 - L)^{\beta} = (x_0/x)^{\alpha}",
         source="M4 of arXiv:2209.06640",
+        project=project_m4,
     )
 )
 register(
@@ -164,7 +169,8 @@ register(
         source="arXiv:2210.14891 at sharpness 1",
         breaks={"log10_xc": "x"},
         simple="floor",
-        linear=Linear(
+        project=linear_in(
+            ("log10_xc", "a1", "a2", "A", "Linf"),
             columns=lambda x, log10_xc, a1, a2, A, Linf: _ones_and(functions.broken(x, log10_xc, a1, a2)),  # noqa: ARG005
             assemble=_amplitude_and_floor,
         ),
@@ -184,7 +190,8 @@ register(
         source="arXiv:2210.14891, equation 1, one break",
         breaks={"log10_xc": "x"},
         simple="floor",
-        linear=Linear(
+        project=linear_in(
+            ("log10_xc", "a1", "a2", "s", "A", "Linf"),
             columns=lambda x, xc, a1, a2, s, A, Linf: _ones_and(functions.bnsl1(x, xc, a1, a2, s, 1.0, 0.0)),  # noqa: ARG005
             assemble=_amplitude_and_floor,
         ),
@@ -213,7 +220,8 @@ register(
         source="arXiv:2210.14891, equation 1, two breaks",
         breaks={"log10_xc": "x", "log10_xd": "x"},
         simple="floor",
-        linear=Linear(
+        project=linear_in(
+            ("log10_xc", "log10_xd", "a1", "a2", "a3", "s", "sd", "A", "Linf"),
             columns=lambda x, xc, xd, a1, a2, a3, s, sd, A, Linf: _ones_and(  # noqa: ARG005
                 functions.bnsl2(x, xc, xd, a1, a2, a3, s, sd, 1.0, 0.0)
             ),
@@ -280,7 +288,8 @@ register(
         formula="E + A/N^aN + B/D^aD",
         latex=r"E + A/N^{\alpha_N} + B/D^{\alpha_D}",
         source="arXiv:2203.15556, equation 2",
-        linear=Linear(
+        project=linear_in(
+            ("log10_A", "log10_B", "aN", "aD", "E"),
             columns=lambda N, D, log10_A, log10_B, aN, aD, E: (np.ones_like(D * aD), _tail(N, aN), _tail(D, aD)),  # noqa: ARG005
             assemble=lambda c, drawn: {"E": c[0], "log10_A": _log10(c[1]), "log10_B": _log10(c[2])},  # noqa: ARG005
         ),
@@ -298,7 +307,8 @@ register(
         formula="E + [(A/N^aN)^(1/g) + (B/D^aD)^(1/g)]^g",
         latex=r"E + \left[(A/N^{\alpha_N})^{1/g} + (B/D^{\alpha_D})^{1/g}\right]^{g}",
         source="both of the above as limits: g = 1, and E = 0 with g = aD",
-        linear=Linear(
+        project=linear_in(
+            ("log10_A", "log10_B", "aN", "aD", "g", "E"),
             columns=lambda N, D, A, B, aN, aD, g, E: _ones_and(maps.coupled(N, D, A, B, aN, aD, g, 0.0)),  # noqa: ARG005
             assemble=_floor_and_scale,
         ),

@@ -17,11 +17,11 @@ import pandas as pd
 from scipy.optimize import OptimizeWarning, curve_fit
 
 from optiscale.io import atomic_write
-from optiscale.laws.published import fit_published
-from optiscale.laws.result import LawFit, aicc_of
 from optiscale.laws.losses import MEAN, STD
+from optiscale.laws.published import fit_published
 from optiscale.laws.reference import load_published, load_published_tables
 from optiscale.laws.registry import LAWS, get_law
+from optiscale.laws.result import LawFit, aicc_of
 
 DEFAULT_PATH = Path("docs/published-numbers.md")
 _STUDIES = {"data-1d": ("D", "1d"), "parameter-1d": ("N", "1d"), "grid-2d": ("", "2d")}

@@ -59,7 +59,9 @@ def identifiability(
     if stderr is None:
         notes.append("the points do not fix every parameter: no covariance, so take the profile or the bootstrap")
     elif condition > ILL_CONDITIONED:
-        notes.append(f"parameters can hardly be told apart (condition number {condition:.0e}): trust the curve, not them")
+        notes.append(
+            f"parameters can hardly be told apart (condition number {condition:.0e}): trust the curve, not them"
+        )
     notes += _break_notes(law, points, values, stderr)
     for name in law.variables:
         decades = float(np.ptp(np.log10(points.x[name])))
@@ -80,7 +82,9 @@ def _break_notes(law: Law, points: Points, values: Array, stderr: Array | None) 
         x, place = np.unique(points.x[variable]), float(np.clip(10.0 ** np.clip(values[i], -300, 300), 0, np.inf))
         plain = name.removeprefix(LOG_PREFIX)
         if not x[0] <= place <= x[-1]:
-            notes.append(f"{plain} = {place:.3g} lies outside the points ({x[0]:.3g} to {x[-1]:.3g}): no break was seen")
+            notes.append(
+                f"{plain} = {place:.3g} lies outside the points ({x[0]:.3g} to {x[-1]:.3g}): no break was seen"
+            )
         else:
             fewest = int(min(np.sum(x < place), np.sum(x > place)))
             if fewest < _POINTS_BEYOND_A_BREAK:

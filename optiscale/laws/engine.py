@@ -33,6 +33,7 @@ _LARGEST_DAMPING = 1e14
 _FLAT = 1e-12
 _STALLED = 1e-11
 _PATIENCE = 3
+_CHECK_EVERY, _CREEPING = 12, 1e-5
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,12 @@ def minimise(
     active = everything[np.isfinite(costs)]
     fresh = np.ones(total, dtype=bool)  # rows whose slopes are out of date
     normal, descent = np.zeros((total, k, k)), np.zeros((total, k))
-    for _ in range(iterations):
+    before = costs.copy()
+    for count in range(iterations):
+        if count % _CHECK_EVERY == _CHECK_EVERY - 1:
+            # A row that creeps along a flat valley would creep for ever: its cost no longer changes to any effect.
+            active = active[before[active] - costs[active] > _CREEPING * costs[active]]
+            before[active] = costs[active]
         if not active.size:
             break
         new = active[fresh[active]]
@@ -140,7 +146,9 @@ def minimise(
         ratio = drop / np.maximum(gain, 1e-300 + 1e-12 * np.abs(drop))
         better = finite & (drop > 0)
         accepted, refused = active[better], active[~better]
-        small = (drop[better] <= _STALLED * (costs[accepted] + _FLAT)) & (gain[better] <= 10 * _STALLED * (costs[accepted] + _FLAT))
+        small = (drop[better] <= _STALLED * (costs[accepted] + _FLAT)) & (
+            gain[better] <= 10 * _STALLED * (costs[accepted] + _FLAT)
+        )
         quiet[accepted] = np.where(small, quiet[accepted] + 1, 0)
         values[accepted], current[accepted], costs[accepted] = trial[better], tried[better], trial_cost[better]
         fresh[accepted] = True

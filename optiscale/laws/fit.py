@@ -7,6 +7,7 @@ errors that grow where seed noise does not explain the residuals. The protocol o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,18 +19,17 @@ from optiscale.laws.engine import Cost, influence, jacobian
 from optiscale.laws.points import WEIGHTS, Noise, Points, Weights, estimate_noise
 from optiscale.laws.registry import Law, get_law
 from optiscale.laws.result import Alternative, LawFit, aicc_of, bic_of, estimates, not_fitted, variables_of
-from optiscale.laws.search import Data, Space, descend, draw_starts
+from optiscale.laws.search import Data, Found, Space, agreement, multi_start
 
 Array = NDArray[np.float64]
 
-AGREEMENT = 1e-3
-"""Two starts found the same valley if chi-square differs by less than this share of it, or of n."""
 NEAR_OPTIMAL = 4.0
 """Chi-square above the lowest within which other parameters count as near-optimal: two standard errors."""
 _MOST_ALTERNATIVES = 3
 _FEW_STARTS, _MANY_STARTS, _ENOUGH_AGREE = 10, 24, 3
 _AT_BOUND = 1e-6
 _SINGULAR = 1e-13
+_SHARE_OF_N = 1e-3  # chi-square a point within which two starts found the same valley
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,14 +58,16 @@ class FitOptions:
     seed: int = 20260205
 
     def __post_init__(self) -> None:
-        for name, known in (("weights", WEIGHTS), ("space", ("log", "linear")), ("cost", ("squares", "huber", "asymmetric"))):
+        for name, known in (
+            ("weights", WEIGHTS),
+            ("space", ("log", "linear")),
+            ("cost", ("squares", "huber", "asymmetric")),
+        ):
             if getattr(self, name) not in known:
                 raise UserError(f"{name} {getattr(self, name)!r}: choose one of {', '.join(known)}")
 
 
-def fit_law(
-    name: str, points: Points, *, options: FitOptions | None = None, noise: Noise | None = None
-) -> LawFit:
+def fit_law(name: str, points: Points, *, options: FitOptions | None = None, noise: Noise | None = None) -> LawFit:
     """Fit the law `name`.
 
     Parameters
@@ -85,92 +87,122 @@ def fit_law(
         The covariance is multiplied by the reduced chi-square where that exceeds one, and always where the seeds tell
         no scatter. With no more points than parameters there is no fit but a reason.
     """
+    return fit_many(name, [points], options=options, noises=[noise])[0]
+
+
+def fit_many(
+    name: str,
+    sets: Sequence[Points],
+    *,
+    options: FitOptions | None = None,
+    noises: Sequence[Noise | None] | None = None,
+) -> list[LawFit]:
+    """Fit the law `name` to many sets of points at once, which takes little longer than to one.
+
+    Parameters and returns as of :func:`fit_law`, a list each.
+    """
     law, options = get_law(name), options or FitOptions()
-    variables = variables_of(law, points.x)
+    k = len(law.parameters)
+    for points in sets:
+        variables_of(law, points.x)
+    given = list(noises) if noises is not None else [None] * len(sets)
+    fits = [not_fitted(name, len(points), k, too_few(len(points), k)) for points in sets]
+    usable = [i for i, points in enumerate(sets) if len(points) > k]
+    if not usable:
+        return fits
+    noise = [given[i] if given[i] is not None else estimate_noise(sets[i], options.weights) for i in usable]
+    sigmas = [sigma_of(sets[i], options, one) for i, one in zip(usable, noise, strict=True)]
+    stacked = [(sets[i].x, sets[i].loss, one.sigma) for i, one in zip(usable, sigmas, strict=True)]
+    data = Data.of(law, stacked, space=options.space, cost=options.cost)
+    slack = np.array([_SHARE_OF_N * len(sets[i]) if one.known else 0.0 for i, one in zip(usable, sigmas, strict=True)])
+    found = multi_start(data, slack, options.seed, few=_FEW_STARTS, many=_MANY_STARTS, enough=_ENOUGH_AGREE)
+    for row, i in enumerate(usable):
+        own = Data.of(law, [stacked[row]], space=options.space, cost=options.cost)
+        ends = Found(found.values[row], found.cost[row], found.converged[row])
+        fits[i] = _judge(law, sets[i], own, ends, float(slack[row]), sigmas[row], noise[row])
+    return fits
+
+
+def too_few(n: int, k: int) -> str:
+    """Say why n points are no fit of k parameters."""
+    return f"{n} points cannot fix {k} parameters: needs at least {k + 1}"
+
+
+def _judge(
+    law: Law, points: Points, data: Data, ends: Found, slack: float, sigma: Sigma, noise: Noise | None
+) -> LawFit:
+    """Turn the ends of the starts, values (s, k), into a fit with errors, criteria and notes."""
     n, k = len(points), len(law.parameters)
-    if n <= k:
-        return not_fitted(name, n, k, f"{n} points cannot fix {k} parameters: needs at least {k + 1}")
-    noise = noise if noise is not None else estimate_noise(points, options.weights)
-    sigma, known, notes = sigma_of(points, options, noise)
-    data = Data(law, variables, points.loss[None], sigma[None], options.space, options.cost)
-    values, cost, converged = multi_start(data, options.seed, known=known)
-    if not np.isfinite(cost).any():
-        return not_fitted(name, n, k, f"none of {len(cost)} starts gave a finite chi-square", n_starts=len(cost))
-    best = int(np.argmin(cost))
-    stretch = cost[best] / (n - k) if not known else max(1.0, cost[best] / (n - k))
-    held = at_bounds(law, values[best])
-    covariance, condition = covariance_of(data, values[best], held)
+    tried = int(np.sum(np.isfinite(ends.values).all(axis=1)))
+    if not np.isfinite(ends.cost).any():
+        return not_fitted(law.name, n, k, f"none of {tried} starts gave a finite chi-square", n_starts=tried)
+    best = int(np.argmin(ends.cost))
+    values, chi2, converged = ends.values[best], float(ends.cost[best]), bool(ends.converged[best])
+    redchi = chi2 / (n - k)
+    stretch = max(1.0, redchi) if sigma.known else redchi
+    held = at_bounds(law, values)
+    covariance, condition = covariance_of(data, values, held)
     if covariance is not None:
         covariance = covariance * stretch
     stderr = None if covariance is None else np.sqrt(np.diag(covariance))
-    residuals = data.residuals()(values[best][None], np.array([0]))[0]
-    weighed = residuals * float(np.exp(np.log(sigma).mean()))  # weights of geometric mean one: the unit of the loss
-    params = estimates(law, values[best], stderr, tuple(np.array(law.parameters)[held]))
-    redchi = float(cost[best]) / (n - k)
-    notes += verdict(law, points, residuals, redchi, k, noise if known else None)
-    notes += identifiability(law, points, values[best], stderr, held, condition)
-    others = _alternatives(values, cost, best, max(1.0, stretch) if known else max(stretch, 1e-300))
+    residuals = data.residuals()(values[None], np.array([0]))[0]
+    weighed = residuals * float(np.exp(np.log(sigma.sigma).mean()))  # weights of geometric mean one: the loss's unit
+    notes = sigma.notes + verdict(law, points, residuals, redchi, k, noise if sigma.known else None)
+    notes += identifiability(law, points, values, stderr, held, condition)
+    limit = float(agreement(np.array([chi2]), np.array([slack]))[0])
     return LawFit(
         law=law.name,
-        params=params,
+        params=estimates(law, values, stderr, tuple(np.array(law.parameters)[held])),
         covariance=None if covariance is None else tuple(tuple(float(v) for v in row) for row in covariance),
         aicc=aicc_of(weighed, k),
         bic=bic_of(weighed, k),
-        chi2=float(cost[best]),
+        chi2=chi2,
         redchi=redchi,
         n=n,
         k=k,
-        n_starts=len(cost),
-        n_agree=int(np.sum(cost <= cost[best] + _slack(cost[best], n, known))),
-        success=bool(converged[best]),
-        message="converged" if converged[best] else "stopped before it converged: the valley is flat",
+        n_starts=tried,
+        n_agree=int(np.sum(ends.cost <= limit)),
+        success=converged,
+        message="converged" if converged else "stopped in a flat valley: the points do not fix every parameter",
         notes=notes,
-        alternatives=others,
+        alternatives=_alternatives(ends, best, max(stretch, 1e-300)),
         noise=noise,
     )
 
 
-def sigma_of(points: Points, options: FitOptions, noise: Noise | None) -> tuple[Array, bool, tuple[str, ...]]:
-    """Standard deviation of each mean, (n,), whether it is known from seeds, and what to say about it.
+@dataclass(frozen=True)
+class Sigma:
+    """Standard deviation of each mean, (n,), whether seeds tell it, and what to say about it.
 
-    Where it is not known it is the loss itself times a constant that the residuals then set.
+    Where they do not it is the loss itself, times a constant that the residuals then set.
     """
+
+    sigma: Array
+    known: bool
+    notes: tuple[str, ...] = ()
+
+
+def sigma_of(points: Points, options: FitOptions, noise: Noise | None) -> Sigma:
+    """Weigh the points as the options say."""
     if options.weights == "published" and points.std is not None:
         unusable = int(np.sum(~(np.isfinite(points.std) & (points.std > 0))))
         if not unusable:
-            return points.std, True, ()
+            return Sigma(points.std, known=True)
         note = f"{unusable} of {len(points)} standard deviations are zero or missing: all points weigh the same"
-        return points.loss, False, (note,)
-    if noise is None:
-        if options.weights == "equal":
-            return points.loss, False, ()
-        return points.loss, False, ("no scatter of seeds to weigh by: the residuals set the errors",)
-    return noise.mean(points), True, ()
-
-
-def multi_start(data: Data, seed: int, *, known: bool) -> tuple[Array, Array, NDArray[np.bool_]]:
-    """Starts of the first data set until three agree, or all: values (s, k), costs (s,), whether each converged (s,)."""
-    rng = np.random.default_rng(seed)
-    n = data.loss.shape[1]
-    values, cost, converged = (out[0] for out in descend(data, draw_starts(data, 0, _FEW_STARTS, rng)[None]))
-    lowest = cost.min()
-    if np.isfinite(lowest) and np.sum(cost <= lowest + _slack(lowest, n, known)) >= _ENOUGH_AGREE:
-        return values, cost, converged
-    more = (out[0] for out in descend(data, draw_starts(data, 0, _MANY_STARTS, rng)[None]))
-    pairs = zip((values, cost, converged), more, strict=True)
-    values, cost, converged = (np.concatenate(pair) for pair in pairs)
-    return values, cost, converged
-
-
-def _slack(lowest: float, n: int, known: bool) -> float:
-    return AGREEMENT * (max(float(lowest), float(n)) if known else float(lowest)) + 1e-12
+        return Sigma(points.loss, known=False, notes=(note,))
+    if noise is not None and options.weights != "equal":
+        return Sigma(noise.mean(points), known=True)
+    note = "no scatter of seeds to weigh by: the residuals set the errors"
+    return Sigma(points.loss, known=False, notes=() if options.weights == "equal" else (note,))
 
 
 def at_bounds(law: Law, values: Array) -> NDArray[np.bool_]:
     """Which parameters sit at a bound, (k,)."""
     low, high = law.limits()
     room = _AT_BOUND * np.maximum(1.0, np.where(np.isfinite(low), np.abs(low), 0.0))
-    return (values <= low + room) | (values >= high - _AT_BOUND * np.maximum(1.0, np.where(np.isfinite(high), high, 0.0)))
+    return (values <= low + room) | (
+        values >= high - _AT_BOUND * np.maximum(1.0, np.where(np.isfinite(high), high, 0.0))
+    )
 
 
 def covariance_of(data: Data, values: Array, held: NDArray[np.bool_]) -> tuple[Array | None, float]:
@@ -197,15 +229,16 @@ def covariance_of(data: Data, values: Array, held: NDArray[np.bool_]) -> tuple[A
     return full, condition
 
 
-def _alternatives(values: Array, cost: Array, best: int, unit: float) -> tuple[Alternative, ...]:
+def _alternatives(ends: Found, best: int, unit: float) -> tuple[Alternative, ...]:
     """Near-optimal parameters that differ from the best and from each other by more than a twentieth in any."""
-    kept = [values[best]]
+    kept = [ends.values[best]]
     found = []
-    for i in np.argsort(cost):
-        delta = float(cost[i] - cost[best]) / unit
-        if delta > NEAR_OPTIMAL or len(found) == _MOST_ALTERNATIVES:
+    for i in np.argsort(ends.cost):
+        delta = float(ends.cost[i] - ends.cost[best]) / unit
+        if not delta <= NEAR_OPTIMAL or len(found) == _MOST_ALTERNATIVES:
             break
-        if all((np.abs(values[i] - one) > 0.05 * np.maximum(np.abs(one), 0.2)).any() for one in kept):
-            kept.append(values[i])
-            found.append(Alternative(values=tuple(float(v) for v in values[i]), delta_chi2=delta))
+        one = ends.values[i]
+        if all((np.abs(one - other) > 0.05 * np.maximum(np.abs(other), 0.2)).any() for other in kept):
+            kept.append(one)
+            found.append(Alternative(values=tuple(float(v) for v in one), delta_chi2=delta))
     return tuple(found)

@@ -125,12 +125,12 @@ def saturating(x: ArrayLike, log10_x0: ArrayLike, a: ArrayLike, log10_xs: ArrayL
     log10_xs
         Decimal logarithm of xs, the x beyond which more of it no longer helps.
     """
-    return exp_(np.asarray(a) * np.logaddexp(log_ratio(log10_x0, x), log_ratio(log10_x0, 1.0) - log_ratio(log10_xs, 1.0)))
+    return exp_(
+        np.asarray(a) * np.logaddexp(log_ratio(log10_x0, x), log_ratio(log10_x0, 1.0) - log_ratio(log10_xs, 1.0))
+    )
 
 
-def m4(
-    x: ArrayLike, log10_x0: ArrayLike, a: ArrayLike, b: ArrayLike, Linf: ArrayLike, L0: ArrayLike
-) -> Array:
+def m4(x: ArrayLike, log10_x0: ArrayLike, a: ArrayLike, b: ArrayLike, Linf: ArrayLike, L0: ArrayLike) -> Array:
     """M4 of arXiv:2209.06640, the L that solves (L - Linf) / (L0 - L)^b = (x0 / x)^a.
 
     Limits: L -> L0, the loss of a guess, for x -> 0 and Linf for x -> infinity; with b = 0 it is the power law with
@@ -188,7 +188,7 @@ def broken_floor(
 
 
 def _log_bend(x: ArrayLike, log10_xc: ArrayLike, change: ArrayLike, s: ArrayLike) -> Array:
-    """ln of (1 + (x / xc)^(1/s))^(-change s), the factor that adds `change` to the exponent beyond xc."""
+    """Ln of (1 + (x / xc)^(1/s))^(-change s), the factor that adds `change` to the exponent beyond xc."""
     width = np.maximum(np.asarray(s, dtype=float), 1e-6)
     return -np.asarray(change) * width * np.logaddexp(0.0, -log_ratio(log10_xc, x) / width)
 

@@ -14,16 +14,16 @@ ways. The laws that come with the package are in :mod:`optiscale.laws.catalogue`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import lmfit
 import numpy as np
-
 from numpy.typing import NDArray
 
 from optiscale.errors import UserError
+from optiscale.laws.projection import Projection
 
 Array = NDArray[np.float64]
 Guess = Callable[[Mapping[str, Array], Array], dict[str, float]]
@@ -46,26 +46,6 @@ class LawModel(lmfit.Model):
     def guess(self, data: Any, **variables: Any) -> lmfit.Parameters:  # noqa: D102 - described by lmfit
         arrays = {name: np.asarray(variables[name], dtype=float) for name in self.law.variables}
         return self.make_params(**self.law.guess(arrays, np.asarray(data, dtype=float)))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Linear:
-    """How a law is linear in some of its parameters: L = sum of coefficients >= 0 times columns.
-
-    The search for starts then draws the other parameters alone and solves for the coefficients (variable projection,
-    G. Golub and V. Pereyra, SIAM J. Numer. Anal. 10, 413 (1973)).
-
-    Parameters
-    ----------
-    columns
-        ``columns(*variables, *parameters)``: one array a coefficient, each of the shape of the broadcast arguments.
-    assemble
-        ``assemble(coefficients, parameters)`` with the coefficients (m, r) and the drawn parameters by name: those that
-        the coefficients replace, each (r,).
-    """
-
-    columns: Callable[..., Sequence[Array]]
-    assemble: Callable[[Array, Mapping[str, Array]], Mapping[str, Array]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +78,9 @@ class Law:
         Parameters that say where the slope changes, each with the variable that it is a value of.
     simple
         The law that this one is without its break: the null hypothesis of "is it broken?".
-    linear
-        The parameters that the law is linear in, for the search of starts.
+    project
+        Solves for the parameters that the law is linear in, for the search of starts
+        (:mod:`optiscale.laws.projection`).
     """
 
     name: str
@@ -115,7 +96,7 @@ class Law:
     published: bool = False
     breaks: Mapping[str, str] = field(default_factory=dict)
     simple: str = ""
-    linear: Linear | None = None
+    project: Projection | None = None
 
     @property
     def variables(self) -> tuple[str, ...]:

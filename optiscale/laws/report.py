@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from optiscale.io import atomic_write
-from optiscale.laws.result import LawFit
 from optiscale.laws.registry import LAWS, LOG_PREFIX, Law
+from optiscale.laws.result import LawFit
 from optiscale.laws.study import Series, StudyFits
 
 _TITLES = {"data": "Loss over data size D", "parameters": "Loss over parameter count N", "map": "Loss over N and D"}

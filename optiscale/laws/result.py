@@ -164,7 +164,10 @@ def estimates(law: Law, values: Array, stderr: Array | None, held: tuple[str, ..
         params[name] = (value, error)
         if name.startswith(LOG_PREFIX):
             length = float(np.power(10.0, value)) if abs(value) < 300.0 else float(np.inf if value > 0 else 0.0)
-            params[name.removeprefix(LOG_PREFIX)] = (length, None if error is None else length * np.log(10.0) * error)
+            params[name.removeprefix(LOG_PREFIX)] = (
+                length,
+                None if error is None else length * float(np.log(10.0)) * error,
+            )
     return params
 
 

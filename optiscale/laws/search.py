@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Literal
 
 import numpy as np
@@ -19,25 +18,26 @@ Space = Literal["log", "linear"]
 _DRAWS = 192
 _KEPT_BY_COST = 0.6
 _BEYOND = 0.5  # decades outside the points in which breaks are sought
-_FIRST_ITERATIONS = 60
-_POLISH_ITERATIONS = 500
-_POLISHED = 3
+_FIRST_ITERATIONS = 50
+_POLISH_ITERATIONS = 200
+_POLISHED = 2
+_AGREEMENT = 1e-3  # share of the lowest cost within which two starts found the same valley
 
 
 @dataclass(frozen=True)
 class Data:
-    """Variables of a law and the losses of one or more data sets at them.
+    """One law and one or more sets of points that it is to be fitted to, all searched at once.
 
     Parameters
     ----------
     law
         The law.
     variables
-        In the order of the law's function, (n,) each.
+        In the order of the law's function, (p, n) each: a row a set, padded to the longest.
     loss
         Observed mean losses, (p, n).
     sigma
-        Their standard deviations, (p, n); infinite for a point that a data set does not have.
+        Their standard deviations, (p, n); infinite for padding and for what a set leaves out.
     space
         Whether residuals are differences of the losses or of their logarithms.
     cost
@@ -51,31 +51,55 @@ class Data:
     space: Space = "log"
     cost: Cost = "squares"
 
+    @classmethod
+    def of(
+        cls,
+        law: Law,
+        sets: Sequence[tuple[Mapping[str, Array], Array, Array]],
+        *,
+        space: Space = "log",
+        cost: Cost = "squares",
+    ) -> Data:
+        """Stack sets of (variables by name, losses, deviations), each (n_i,)."""
+        longest = max(len(loss) for _, loss, _ in sets)
+
+        def padded(values: Array, filler: float) -> Array:
+            return np.concatenate([values, np.full(longest - len(values), filler)])
+
+        variables = [np.stack([padded(x[name], x[name][0]) for x, _, _ in sets]) for name in law.variables]
+        losses = np.stack([padded(loss, loss[0]) for _, loss, _ in sets])
+        return cls(law, variables, losses, np.stack([padded(sigma, np.inf) for _, _, sigma in sets]), space, cost)
+
     def residuals(self, problem: Rows | None = None) -> Residuals:
-        """Residual function whose row i belongs to data set ``problem[i]`` (to data set i if not given)."""
-        function, variables = self.law.function, [values[None, :] for values in self.variables]
-        log_loss = np.log(self.loss)
-        weight = (self.loss if self.space == "log" else np.ones_like(self.loss)) / self.sigma  # (p, n)
+        """Residual function whose row i belongs to set ``problem[i]`` (to set i if not given)."""
+        function, variables, in_log = self.law.function, self.variables, self.space == "log"
+        target = np.log(self.loss) if in_log else self.loss
+        weight = (self.loss if in_log else np.ones_like(self.loss)) / self.sigma  # (p, n)
 
         def of(values: Array, rows: Rows) -> Array:
             which = rows if problem is None else problem[rows]
-            predicted = np.asarray(function(*variables, *(values[:, i, None] for i in range(values.shape[1]))))
-            predicted = np.broadcast_to(predicted, (len(which), self.loss.shape[1]))
-            if self.space == "log":
+            parameters = values.T[:, :, None]
+            predicted = np.asarray(function(*(one[which] for one in variables), *parameters), dtype=float)
+            if in_log:
                 # A law that is not positive where the loss is has no logarithm: such a step is refused by its cost.
-                return (np.log(np.maximum(predicted, 1e-300)) - log_loss[which]) * weight[which]
-            return (predicted - self.loss[which]) * weight[which]
+                predicted = np.log(np.maximum(predicted, 1e-300))
+            return (predicted - target[which]) * weight[which]
 
         return of
 
     def one(self, index: int) -> tuple[list[Array], Array, Array]:
-        """Variables, losses and deviations of the points that data set `index` has."""
+        """Variables, losses and deviations of the points that set `index` has."""
         has = np.isfinite(self.sigma[index])
-        return [values[has] for values in self.variables], self.loss[index, has], self.sigma[index, has]
+        return [values[index, has] for values in self.variables], self.loss[index, has], self.sigma[index, has]
+
+    def take(self, chosen: Rows) -> Data:
+        """The chosen sets alone."""
+        variables = [values[chosen] for values in self.variables]
+        return Data(self.law, variables, self.loss[chosen], self.sigma[chosen], self.space, self.cost)
 
 
 def draw_starts(data: Data, index: int, count: int, rng: np.random.Generator) -> Array:
-    """Starts for one data set, (count, k): the law's guess, the best of many draws, and some of the others.
+    """Starts for one set of points, (count, k): the law's guess, the best of many draws, and some of the others.
 
     Draws scatter around the guess: breaks over the range of the points, other lengths by a decade, exponents and levels
     by a factor of about two; parameters that the law is linear in are solved for (variable projection).
@@ -95,67 +119,77 @@ def draw_starts(data: Data, index: int, count: int, rng: np.random.Generator) ->
     low, high = law.limits()
     draws = np.clip(draws, low, high)
     draws[0] = np.clip(centre, low, high)
-    if law.linear is not None:
-        draws[1:] = np.clip(_project(law, variables, loss, sigma, draws[1:]), low, high)
-    single = Data(law, variables, loss[None], sigma[None], data.space, data.cost)
-    residuals = np.nan_to_num(single.residuals(np.zeros(_DRAWS, dtype=np.intp))(draws, np.arange(_DRAWS)), nan=1e100)
-    order = np.argsort(cost_of(np.clip(residuals, -1e100, 1e100), data.cost), kind="stable")
+    if law.project is not None:
+        draws[1:] = np.clip(law.project(variables, loss, sigma, draws[1:]), low, high)
+    single = Data.of(law, [(by_name, loss, sigma)], space=data.space, cost=data.cost)
+    residuals = single.residuals(np.zeros(_DRAWS, dtype=np.intp))(draws, np.arange(_DRAWS))
+    residuals = np.clip(np.nan_to_num(residuals, nan=1e100), -1e100, 1e100)
+    order = np.argsort(cost_of(residuals, data.cost), kind="stable")
     best = order[order != 0][: int(_KEPT_BY_COST * count)]
     others = np.setdiff1d(np.arange(1, _DRAWS), best)[: count - 1 - len(best)]
     return draws[np.concatenate([[0], best, others])]
 
 
-def _project(law: Law, variables: Sequence[Array], loss: Array, sigma: Array, draws: Array) -> Array:
-    """Replace what the law is linear in by the weighted least-squares solution that is not negative, row by row."""
-    assert law.linear is not None  # noqa: S101 - for the type checker; the caller looked
-    columns = law.linear.columns(*(v[None, :] for v in variables), *(draws[:, i, None] for i in range(draws.shape[1])))
-    shape = (len(draws), len(loss))
-    design = np.stack([np.broadcast_to(column, shape) for column in columns], axis=-1) / sigma[None, :, None]  # (r, n, m)
-    scale = np.sqrt(np.einsum("rnm,rnm->rm", design, design)) + 1e-300
-    design = design / scale[:, None, :]
-    target = loss / sigma
-    best, chosen = np.full(len(draws), np.inf), np.zeros((len(draws), design.shape[-1]))
-    for size in range(1, design.shape[-1] + 1):
-        for subset in combinations(range(design.shape[-1]), size):
-            part = design[:, :, subset]
-            normal = np.einsum("rni,rnj->rij", part, part) + 1e-12 * np.eye(size)
-            solution = np.linalg.solve(normal, np.einsum("rni,n->ri", part, target)[..., None])[..., 0]
-            rest = np.einsum("rni,ri->rn", part, solution) - target
-            chi2 = np.where((solution >= 0).all(axis=1), np.einsum("rn,rn->r", rest, rest), np.inf)
-            better = chi2 < best
-            best[better] = chi2[better]
-            chosen[better] = 0.0
-            chosen[np.ix_(better, subset)] = solution[better]
-    by_name = {name: draws[:, i] for i, name in enumerate(law.parameters)}
-    replaced = law.linear.assemble((chosen / scale).T, by_name)
-    return np.stack([np.asarray(replaced.get(name, by_name[name])) for name in law.parameters], axis=-1)
+@dataclass(frozen=True)
+class Found:
+    """Where the starts of each set ended: values (p, s, k), costs (p, s), infinite where none, whether converged."""
+
+    values: Array
+    cost: Array
+    converged: NDArray[np.bool_]
+
+    def best(self) -> Array:
+        """Values of the lowest cost of each set, (p, k)."""
+        return self.values[np.arange(len(self.cost)), np.argmin(self.cost, axis=1)]
 
 
-def descend(data: Data, starts: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
-    """Descend from every start of every data set, starts (p, s, k), and polish the best few.
-
-    Returns
-    -------
-    tuple
-        Values (p, s, k), costs (p, s) and whether each converged (p, s).
-    """
+def descend(data: Data, starts: Array) -> Found:
+    """Descend from every start of every set, starts (p, s, k), and polish the best few."""
     p, s, k = starts.shape
     problem = np.repeat(np.arange(p), s)
     low, high = data.law.limits()
-    residuals = data.residuals(problem)
-    found = minimise(residuals, starts.reshape(p * s, k), low, high, cost=data.cost, iterations=_FIRST_ITERATIONS)
-    values, cost = found.values, found.cost.copy()
-    converged = found.converged.copy()
+    found = minimise(
+        data.residuals(problem), starts.reshape(p * s, k), low, high, cost=data.cost, iterations=_FIRST_ITERATIONS
+    )
+    values, cost, converged = found.values, found.cost, found.converged
     ranked = np.argsort(cost.reshape(p, s), axis=1)[:, :_POLISHED] + np.arange(p)[:, None] * s
-    again = ranked[~converged[ranked]]
+    again = ranked[~converged[ranked] & np.isfinite(cost[ranked])]
     if again.size:
         inner = data.residuals(problem[again])
         more = minimise(inner, values[again], low, high, cost=data.cost, iterations=_POLISH_ITERATIONS)
         values[again], cost[again], converged[again] = more.values, more.cost, more.converged
-    return values.reshape(p, s, k), cost.reshape(p, s), converged.reshape(p, s)
+    return Found(values.reshape(p, s, k), cost.reshape(p, s), converged.reshape(p, s))
+
+
+def multi_start(data: Data, slack: Array, seed: int, *, few: int, many: int, enough: int) -> Found:
+    """Search every set from `few` starts, and from `many` more where fewer than `enough` of them agree.
+
+    `slack` (p,) is the cost above the lowest within which two starts agree, as a share of the lowest or as an absolute
+    amount, whichever is larger: :func:`agreement`.
+    """
+    rng = np.random.default_rng(seed)
+    p, k = len(data.loss), len(data.law.parameters)
+    first = descend(data, np.stack([draw_starts(data, i, few, rng) for i in range(p)]))
+    agree = np.sum(first.cost <= agreement(first.cost.min(axis=1), slack)[:, None], axis=1)
+    again = np.flatnonzero((agree < enough) | ~np.isfinite(first.cost.min(axis=1)))
+    if not again.size:
+        return first
+    rest = data.take(again)
+    second = descend(rest, np.stack([draw_starts(rest, i, many, rng) for i in range(len(again))]))
+    values, cost = np.full((p, few + many, k), np.nan), np.full((p, few + many), np.inf)
+    converged = np.zeros((p, few + many), dtype=bool)
+    for whole, one, other in ((values, first.values, second.values), (cost, first.cost, second.cost)):
+        whole[:, :few], whole[again, few:] = one, other
+    converged[:, :few], converged[again, few:] = first.converged, second.converged
+    return Found(values, cost, converged)
+
+
+def agreement(lowest: Array, slack: Array) -> Array:
+    """Cost up to which a start found the valley of the lowest, (p,)."""
+    return lowest + np.maximum(_AGREEMENT * np.where(np.isfinite(lowest), lowest, 0.0), slack) + 1e-12
 
 
 def refit(data: Data, start: Array, *, held: NDArray[np.bool_] | None = None, iterations: int = 60) -> Minima:
-    """Descend once for every data set, from one start each (p, k): resamples, profiles, shifted origins."""
+    """Descend once for every set, from one start each (p, k): resamples, profiles."""
     low, high = data.law.limits()
     return minimise(data.residuals(), start, low, high, cost=data.cost, held=held, iterations=iterations)

@@ -12,10 +12,10 @@ import pandas as pd
 
 from optiscale.errors import UserError
 from optiscale.io import read_json, write_json
-from optiscale.laws.published import fit_published as fit_law
-from optiscale.laws.result import LawFit
 from optiscale.laws.losses import LEFT_OUT, MEAN, STD
+from optiscale.laws.published import fit_published as fit_law
 from optiscale.laws.registry import LAWS
+from optiscale.laws.result import LawFit
 
 SeriesKind = Literal["data", "parameters", "map"]
 

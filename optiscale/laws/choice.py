@@ -1,0 +1,361 @@
+"""Choose among laws by how they extrapolate, weigh them into an ensemble, and say how wrong it will be.
+
+The first criterion is the error at held-out larger sizes (:mod:`optiscale.laws.extrapolation`), among the laws that the
+points support at all; AICc and BIC stand beside it in the table, and so does the last value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from optiscale.errors import UserError
+from optiscale.laws.extrapolation import LAST_VALUE, REACH, Holdout, held_out_weights, rolling_origins, sizes_of
+from optiscale.laws.fit import FitOptions, fit_many
+from optiscale.laws.points import Noise, Points, estimate_noise
+from optiscale.laws.registry import LAWS
+from optiscale.laws.result import LawFit
+
+Array = NDArray[np.float64]
+Of = Literal["mean", "run"]
+
+NO_SUPPORT = 10.0
+"""BIC above the lowest from which a law has essentially no support (R. E. Kass, A. E. Raftery, J. Am. Stat. Assoc. 90,
+773 (1995)): such a law is not chosen, however well it happened to extrapolate."""
+_LEAST_REACH = 0.1
+_FEWEST_FOR_SPREAD = 2
+_SMALLEST_WEIGHT = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of the table of laws.
+
+    Attributes
+    ----------
+    law
+        Name, or ``"last value"``.
+    k, aicc, bic, redchi
+        As of its fit; None where there is none.
+    rmsle
+        Root mean square of ln predicted - ln observed at held-out larger sizes; None if it was never held out.
+    skill
+        That over the same of the last value, on the same points.
+    origins
+        Cuts that it was judged at.
+    weight
+        Its weight in the ensemble.
+    """
+
+    law: str
+    k: int
+    aicc: float | None
+    bic: float | None
+    redchi: float | None
+    rmsle: float | None
+    skill: float | None
+    origins: int
+    weight: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """Held-out error of a prediction, as a rate: the deviation of ln L a unit of reach in ln size.
+
+    Attributes
+    ----------
+    rate
+        Root mean square over the cuts of the error over the reach.
+    dof
+        Cuts that it is from: the degrees of freedom of Student's t.
+    """
+
+    rate: float
+    dof: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """The law to use, the ensemble, and how far either can be trusted beyond the points.
+
+    Attributes
+    ----------
+    best
+        Law with the lowest held-out error among those that the points support; by BIC where nothing could be held out;
+        None where nothing was fitted.
+    reason
+        Why, in words.
+    table
+        A row a law, the last value first.
+    spread
+        Held-out error by law, and of the ensemble under ``""``.
+    fits
+        Fit by name of the law.
+    largest
+        Largest value of each variable, and of N D for a map, among the points.
+    noise
+        Scatter of a run.
+    """
+
+    best: str | None
+    reason: str
+    table: tuple[Row, ...]
+    spread: Mapping[str, Spread]
+    fits: Mapping[str, LawFit]
+    largest: Mapping[str, float]
+    noise: Noise | None = None
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weight of each law in the ensemble; they sum to one."""
+        return {row.law: row.weight for row in self.table if row.weight > 0}
+
+    def predict(self, *, law: str | None = None, **x: ArrayLike) -> Array:
+        """Mean loss of one law, or of the ensemble (the weighted geometric mean of its laws)."""
+        return np.exp(self._mean_and_spread(law, x)[0])
+
+    def interval(
+        self, *, level: float = 0.9, law: str | None = None, of: Of = "mean", **x: ArrayLike
+    ) -> tuple[Array, Array]:
+        """Interval of the mean loss, or of a new run, at ``x=…`` or ``N=…, D=…``.
+
+        Inside the points it is the uncertainty of the parameters (and, in the ensemble, the disagreement of the laws);
+        beyond them at least what earlier extrapolations over that reach turned out to be wrong by.
+
+        Parameters
+        ----------
+        level
+            Nominal coverage.
+        law
+            A law, or None for the ensemble.
+        of
+            ``"mean"`` of infinitely many seeds, or one ``"run"``.
+
+        Returns
+        -------
+        tuple of arrays
+            Lower and upper end, shape of the arguments.
+        """
+        log_loss, deviation = self._mean_and_spread(law, x)
+        reach = self._reach(x)
+        held = self.spread.get(law or "")
+        quantile = np.full(log_loss.shape, float(stats.norm.ppf(0.5 + level / 2.0)))
+        half = quantile * deviation
+        if held is not None:
+            half = np.maximum(half, float(stats.t.ppf(0.5 + level / 2.0, held.dof)) * held.rate * reach)
+        if of == "run":
+            if self.noise is None:
+                raise UserError("no scatter of seeds is known, so no interval of a run: ask for that of the mean")
+            size = np.asarray(x["x"] if "x" in x else x["D"], dtype=float)
+            relative = self.noise.run(np.exp(log_loss), size) / np.exp(log_loss)
+            t = float(stats.t.ppf(0.5 + level / 2.0, max(1, self.noise.dof)))
+            half = np.hypot(half, t * relative)
+        return np.exp(log_loss - half), np.exp(log_loss + half)
+
+    def _mean_and_spread(self, law: str | None, x: Mapping[str, ArrayLike]) -> tuple[Array, Array]:
+        """Log of the prediction and its standard deviation from the parameters and the laws' disagreement."""
+        weights = {law: 1.0} if law is not None else {k: v for k, v in self.weights.items() if v > _SMALLEST_WEIGHT}
+        if not weights:
+            raise UserError(f"nothing was fitted, so nothing can be predicted: {self.reason}")
+        total = sum(weights.values())
+        logs, variances = [], []
+        for name in weights:
+            if name not in self.fits:
+                raise UserError(f"law {name!r} was not fitted here: choose one of {', '.join(self.fits)}")
+            fit = self.fits[name]
+            loss = np.maximum(fit.predict(**x), 1e-300)
+            logs.append(np.log(loss))
+            variances.append((fit.band(**x) / loss) ** 2 if fit.covariance is not None else np.zeros_like(loss))
+        share = np.array([value / total for value in weights.values()]).reshape(-1, *([1] * np.ndim(logs[0])))
+        mean = np.sum(share * np.stack(logs), axis=0)
+        variance = np.sum(share * (np.stack(variances) + (np.stack(logs) - mean) ** 2), axis=0)
+        return mean, np.sqrt(variance)
+
+    def _reach(self, x: Mapping[str, ArrayLike]) -> Array:
+        return reach_beyond({name: np.asarray(values, dtype=float) for name, values in x.items()}, self.largest)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON value, without the fits."""
+        return {
+            "best": self.best,
+            "reason": self.reason,
+            "table": [asdict(row) for row in self.table],
+            "spread": {name: asdict(one) for name, one in self.spread.items()},
+            "largest": dict(self.largest),
+            "noise": None if self.noise is None else self.noise.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any], fits: Mapping[str, LawFit]) -> Choice:
+        """Rebuild a choice from :meth:`to_dict` and its fits."""
+        return cls(
+            best=value["best"],
+            reason=value["reason"],
+            table=tuple(Row(**row) for row in value["table"]),
+            spread={name: Spread(**one) for name, one in value["spread"].items()},
+            fits=fits,
+            largest=value["largest"],
+            noise=None if value["noise"] is None else Noise(**value["noise"]),
+        )
+
+
+def reach_beyond(x: Mapping[str, Array], largest: Mapping[str, float]) -> Array:
+    """Natural logarithm of the factor by which x lies beyond the points, in the direction where that is largest; >= 0."""
+    beyond = [np.log(values / largest[name]) for name, values in sizes_of(x).items()]
+    return np.maximum(np.max(np.broadcast_arrays(*beyond), axis=0), 0.0)
+
+
+def choose(
+    points: Points,
+    laws: Iterable[str] | None = None,
+    *,
+    options: FitOptions | None = None,
+    noise: Noise | None = None,
+    reach: float = REACH,
+) -> Choice:
+    """Fit the laws, hold out, choose.
+
+    Parameters
+    ----------
+    points
+        Mean losses.
+    laws
+        Names; all registered ones for these variables if not given.
+    options
+        How to fit.
+    noise
+        Scatter of a run, if known from more points than these.
+    reach
+        Factor in size by which the answer will be extrapolated; held-out points lie that far beyond each cut.
+    """
+    return choose_many([points], laws, options=options, noises=[noise], reach=reach)[0]
+
+
+def choose_many(
+    sets: Sequence[Points],
+    laws: Iterable[str] | None = None,
+    *,
+    options: FitOptions | None = None,
+    noises: Sequence[Noise | None] | None = None,
+    reach: float = REACH,
+) -> list[Choice]:
+    """:func:`choose` for many sets of points of the same variables, which takes little longer than for one."""
+    if not sets:
+        return []
+    options = options or FitOptions()
+    kind = "1d" if "x" in sets[0].x else "2d"
+    names = list(laws) if laws is not None else [name for name, law in LAWS.items() if law.kind == kind]
+    given = list(noises) if noises is not None else [None] * len(sets)
+    noise = [
+        one if one is not None else estimate_noise(points, options.weights)
+        for one, points in zip(given, sets, strict=True)
+    ]
+    fits = {name: fit_many(name, sets, options=options, noises=noise) for name in names}
+    tables = rolling_origins(sets, names, options=options, noises=noise, reach=reach)
+    return [
+        _choose(points, {name: fits[name][i] for name in names}, tables[i], noise[i]) for i, points in enumerate(sets)
+    ]
+
+
+def supported(fits: Mapping[str, LawFit]) -> list[str]:
+    """Laws whose BIC is within ten of the lowest; all that were fitted where there is no BIC."""
+    fitted = {name: fit for name, fit in fits.items() if fit.fitted}
+    ranked = {name: fit.bic for name, fit in fitted.items() if fit.bic is not None}
+    if not ranked:
+        return list(fitted)
+    lowest = min(value for value in ranked.values())
+    return [name for name, value in ranked.items() if value <= lowest + NO_SUPPORT]
+
+
+def _choose(points: Points, fits: Mapping[str, LawFit], table: Mapping[str, Holdout], noise: Noise | None) -> Choice:
+    candidates = supported(fits)
+    judged = {name: table[name] for name in candidates if name in table and table[name].n_origins}
+    if judged:
+        weights = held_out_weights(judged)
+        best: str | None = min(judged, key=lambda name: judged[name].skill)
+        others = len([one for one in fits.values() if one.fitted]) - len(candidates)
+        reason = f"lowest error at held-out larger sizes ({judged[str(best)].skill:.2f} of the last value's)"
+        reason += f"; {others} laws have no support (BIC)" if others else ""
+    else:
+        ranked = {name: (fits[name].bic if fits[name].bic is not None else np.inf, fits[name].k) for name in candidates}
+        best = min(ranked, key=lambda name: ranked[name]) if ranked else None
+        weights = {} if best is None else {best: 1.0}
+        reason = "too few sizes to hold any out: the lowest BIC, or the fewest parameters where there is none"
+        if best is None:
+            reason = next((fit.message for fit in fits.values()), "no law to fit")
+    rows = [_row(name, fits.get(name), table.get(name), weights.get(name, 0.0)) for name in [LAST_VALUE, *fits]]
+    return Choice(
+        best=best,
+        reason=reason,
+        table=tuple(rows),
+        spread=_spreads(judged, weights),
+        fits=dict(fits),
+        largest={name: float(values.max()) for name, values in sizes_of(dict(points.x)).items()},
+        noise=noise,
+    )
+
+
+def _row(name: str, fit: LawFit | None, held: Holdout | None, weight: float) -> Row:
+    has = held is not None and held.n_origins > 0
+    return Row(
+        law=name,
+        k=0 if fit is None else fit.k,
+        aicc=None if fit is None else fit.aicc,
+        bic=None if fit is None else fit.bic,
+        redchi=None if fit is None else fit.redchi,
+        rmsle=held.rmsle if held is not None and has else None,
+        skill=held.skill if held is not None and has else None,
+        origins=held.n_origins if held is not None else 0,
+        weight=weight,
+    )
+
+
+def _spreads(judged: Mapping[str, Holdout], weights: Mapping[str, float]) -> dict[str, Spread]:
+    """Held-out error a unit of reach, of every judged law and of the ensemble."""
+    found = {}
+    for name, held in judged.items():
+        rate = _spread(held)
+        if rate is not None:
+            found[name] = rate
+    if weights and judged:
+        count = max(one.n_origins for one in judged.values())
+        joint = [
+            _mixed(
+                [
+                    (held.errors[i], held.reaches[i], weights[name])
+                    for name, held in judged.items()
+                    if i < len(held.errors)
+                ]
+            )
+            for i in range(max(len(one.errors) for one in judged.values()))
+        ]
+        rates = np.array([one for one in joint if one is not None])
+        if len(rates) >= _FEWEST_FOR_SPREAD:
+            found[""] = Spread(rate=float(np.sqrt(np.mean(rates**2))), dof=min(count, len(rates)))
+    return found
+
+
+def _spread(held: Holdout) -> Spread | None:
+    rates = np.array([_rate(e, r) for e, r in zip(held.errors, held.reaches, strict=True) if e is not None])
+    if len(rates) < _FEWEST_FOR_SPREAD:
+        return None
+    return Spread(rate=float(np.sqrt(np.mean(rates**2))), dof=len(rates))
+
+
+def _rate(errors: Array, reach: Array) -> float:
+    return float(np.sqrt(np.mean((errors / np.maximum(reach, _LEAST_REACH)) ** 2)))
+
+
+def _mixed(parts: Sequence[tuple[Array | None, Array, float]]) -> float | None:
+    """Error rate of the ensemble at one cut, from the laws that were fitted there."""
+    usable = [(errors, reach, weight) for errors, reach, weight in parts if errors is not None]
+    total = sum(weight for _, _, weight in usable)
+    if total <= 0:
+        return None
+    errors = sum((weight / total) * one for one, _, weight in usable)
+    return _rate(np.asarray(errors), usable[0][1])

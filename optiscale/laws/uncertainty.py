@@ -1,0 +1,184 @@
+"""How well the points fix the parameters: profile likelihood and bootstrap, for laws and points of any kind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from optiscale.errors import UserError
+from optiscale.laws.fit import FitOptions, sigma_of
+from optiscale.laws.points import Points
+from optiscale.laws.registry import LOG_PREFIX, get_law
+from optiscale.laws.result import LawFit
+from optiscale.laws.search import Data, refit
+
+Array = NDArray[np.float64]
+Over = Literal["seeds", "points"]
+
+LEVEL = 0.9
+_STEPS = 28
+_FARTHEST_LENGTH = 4.0  # decades from the best value within which an end is sought
+_FARTHEST = 3.0  # the same for exponents, and times the value for levels
+_PROFILE_ITERATIONS = 80
+_RESAMPLE_ITERATIONS = 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """Interval of one parameter; an end that is None is unbounded: the points do not exclude any value there."""
+
+    parameter: str
+    level: float
+    value: float
+    low: float | None
+    high: float | None
+
+    @property
+    def bounded(self) -> bool:
+        """Whether both ends are known."""
+        return self.low is not None and self.high is not None
+
+    def lengths(self) -> Interval:
+        """Return the interval of the length itself, for one of its logarithm."""
+        low, value, high = (None if one is None else 10.0**one for one in (self.low, self.value, self.high))
+        name = self.parameter.removeprefix(LOG_PREFIX)
+        return Interval(parameter=name, level=self.level, value=float(value or 0.0), low=low, high=high)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON value."""
+        return dict(vars(self))
+
+
+def profile(
+    fit: LawFit, points: Points, parameter: str, *, level: float = LEVEL, options: FitOptions | None = None
+) -> Interval:
+    """Profile-likelihood interval of one parameter: the others are fitted again at every value of it.
+
+    The limit is the quantile of F(1, n - k) where the residuals set the size of the errors, and of chi-square where
+    seed noise does; if the reduced chi-square exceeds one, chi-square is divided by it first.
+
+    Raises
+    ------
+    UserError
+        If the law has no such parameter or was not fitted.
+    """
+    law, values = get_law(fit.law), fit.values()
+    if parameter not in law.parameters:
+        raise UserError(f"law {fit.law!r} has no parameter {parameter!r}: choose one of {', '.join(law.parameters)}")
+    options = options or FitOptions()
+    which = law.parameters.index(parameter)
+    sigma = sigma_of(points, options, fit.noise)
+    dof = fit.n - fit.k
+    redchi = float(fit.redchi or 0.0)
+    scaled = not sigma.known or redchi > 1.0
+    limit = float(stats.f.ppf(level, 1, dof) if scaled else stats.chi2.ppf(level, 1))
+    unit = max(redchi, 1e-300) if scaled else 1.0
+    low, high = (float(one[which]) for one in law.limits())
+    reach = _FARTHEST_LENGTH if parameter.startswith(LOG_PREFIX) else _FARTHEST * max(1.0, abs(values[which]))
+    stderr = fit.params[parameter][1]
+    nearest = min(0.1 * stderr, 0.1 * reach) if stderr else 1e-3 * reach
+    ends: list[float | None] = []
+    for sign, bound in ((-1.0, low), (1.0, high)):
+        room = min(reach, abs(bound - values[which])) if np.isfinite(bound) else reach
+        if room <= 0.0:
+            ends.append(None)
+            continue
+        steps = np.geomspace(min(nearest, 0.5 * room), room, _STEPS)
+        rise = _rises(fit, points, options, which, values[which] + sign * steps) / unit
+        ends.append(_crossing(values[which] + sign * np.append(0.0, steps), np.append(0.0, rise), limit))
+    return Interval(parameter=parameter, level=level, value=float(values[which]), low=ends[0], high=ends[1])
+
+
+def _rises(fit: LawFit, points: Points, options: FitOptions, which: int, places: Array) -> Array:
+    """Lowest chi-square with one parameter held at each place, above that of the fit."""
+    law, values = get_law(fit.law), fit.values()
+    start = np.tile(values, (len(places), 1))
+    if fit.covariance is not None and fit.covariance[which][which] > 0:
+        covariance = np.array(fit.covariance)
+        response = covariance[which] / covariance[which, which]
+        shift = np.clip(places - values[which], -1.0, 1.0)  # far away the straight continuation leads astray
+        start = start + shift[:, None] * response[None, :]
+    start[:, which] = places
+    held = np.zeros(start.shape, dtype=bool)
+    held[:, which] = True
+    sigma = sigma_of(points, options, fit.noise).sigma
+    one = (points.x, points.loss, sigma)
+    data = Data.of(law, [one] * len(places), space=options.space, cost=options.cost)
+    found = refit(data, start, held=held, iterations=_PROFILE_ITERATIONS)
+    # A neighbour's optimum, carried over, may lie lower than what the own start reached.
+    cost, best = found.cost.copy(), found.values.copy()
+    index = np.arange(len(places))
+    for neighbour in (np.maximum(index - 1, 0), np.minimum(index + 1, index[-1])):
+        trial = best[neighbour]
+        trial[:, which] = places
+        again = refit(data, trial, held=held, iterations=_PROFILE_ITERATIONS // 2)
+        lower = again.cost < cost
+        cost[lower], best[lower] = again.cost[lower], again.values[lower]
+    return np.maximum(cost - float(fit.chi2 or 0.0), 0.0)
+
+
+def _crossing(places: Array, rise: Array, limit: float) -> float | None:
+    above = np.flatnonzero(rise > limit)
+    if not above.size:
+        return None
+    i = int(above[0])
+    share = (np.sqrt(limit) - np.sqrt(rise[i - 1])) / (np.sqrt(rise[i]) - np.sqrt(rise[i - 1]))
+    return float(places[i - 1] + share * (places[i] - places[i - 1]))
+
+
+def bootstrap(
+    fit: LawFit,
+    points: Points,
+    *,
+    n: int = 1000,
+    over: Over = "seeds",
+    seed: int = 1,
+    options: FitOptions | None = None,
+) -> Array:
+    """Refit to resampled points.
+
+    Over ``"seeds"`` the law's own predictions are given new Gaussian seed noise, of the size that the points show (that
+    of the means, or of the residuals where those are larger); three seeds are too few to be drawn from themselves. Over
+    ``"points"`` the configurations are drawn with replacement, which also sees a law that does not fit.
+
+    Returns
+    -------
+    array
+        Parameters in the law's order, (n, k); every row starts at the fit's own minimum.
+    """
+    law, values = get_law(fit.law), fit.values()
+    options = options or FitOptions()
+    rng = np.random.default_rng(seed)
+    sigma = sigma_of(points, options, fit.noise)
+    variables = [points.x[name] for name in law.variables]
+    loss = np.broadcast_to(points.loss, (n, len(points)))
+    spread = np.broadcast_to(sigma.sigma, loss.shape)
+    if over == "seeds":
+        redchi = float(fit.redchi or 0.0)
+        size = sigma.sigma * np.sqrt(redchi if not sigma.known else max(1.0, redchi))
+        mean = np.asarray(law.function(*variables, *values), dtype=float)
+        loss = mean * np.exp(rng.normal(size=loss.shape) * size / mean)
+    else:
+        counts = _resampled(rng, n, len(points), fit.k)
+        with np.errstate(divide="ignore"):
+            spread = spread / np.sqrt(counts)
+    stacked = [np.broadcast_to(one, loss.shape) for one in variables]
+    data = Data(law, stacked, np.asarray(loss), np.asarray(spread), options.space, options.cost)
+    return refit(data, np.tile(values, (n, 1)), iterations=_RESAMPLE_ITERATIONS).values
+
+
+def _resampled(rng: np.random.Generator, n: int, size: int, k: int) -> Array:
+    """How often each point is drawn, (n, size), with more than k different ones in every resample."""
+    counts = rng.multinomial(size, np.full(size, 1.0 / size), size=n)
+    for _ in range(50):
+        few = np.flatnonzero((counts > 0).sum(axis=1) <= k)
+        if not few.size:
+            break
+        counts[few] = rng.multinomial(size, np.full(size, 1.0 / size), size=len(few))
+    else:
+        counts[few] = 1
+    return counts.astype(float)
