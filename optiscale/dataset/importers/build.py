@@ -61,10 +61,8 @@ def import_source(
     Raises
     ------
     UserError
-        At the first material that is no use, or if nothing is left.
+        At the first material that is no use, or if none is left.
     """
-    if len(source) == 0:
-        raise UserError(f"{source.info.name}: nothing to import; name a folder that holds materials")
     with DatasetWriter(folder, source.info) as writer:
         start = writer.n_seen
         outcomes: Iterable[Outcome] = source.read(start)

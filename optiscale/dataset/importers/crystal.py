@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 MIN_DISTANCE = 0.5
 #: Å^3 an atom; below any solid (diamond: 5.7), so the lattice is flat, in another unit, or its rows are not vectors
 MIN_VOLUME = 1.0
+#: Å; beyond any cell of a data set, so the lattice is in another unit or damaged
+MAX_LENGTH = 1000.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,8 +104,8 @@ def check_crystal(crystal: Crystal) -> None:
     Raises
     ------
     UserError
-        Naming the material, for less than `MIN_VOLUME` an atom, or atoms closer than `MIN_DISTANCE` (periodic images
-        included).
+        Naming the material, for a vector above `MAX_LENGTH`, less than `MIN_VOLUME` an atom, or atoms closer than
+        `MIN_DISTANCE` (periodic images included).
     """
     name, lattice, position = crystal.id, crystal.lattice, crystal.position
     n = len(crystal.atomic_number)
@@ -111,6 +113,11 @@ def check_crystal(crystal: Crystal) -> None:
         return
     if not (np.isfinite(lattice).all() and np.isfinite(position).all()):
         return
+    length = float(np.linalg.norm(lattice, axis=1).max())
+    if length > MAX_LENGTH:
+        raise UserError(
+            f"{name}: a lattice vector is {length:.3g} Å long, above {MAX_LENGTH:g}; give three vectors in Å, as rows"
+        )
     volume = abs(np.linalg.det(lattice)) / n
     if volume < MIN_VOLUME:
         raise UserError(
@@ -145,6 +152,10 @@ def shortest_distance(lattice: np.ndarray, position: np.ndarray, *, below: float
         from ase.geometry import minkowski_reduce
 
         lattice = minkowski_reduce(lattice)[0]
+        shortest = float(np.linalg.norm(lattice, axis=1).min())
+        if shortest < below:
+            return shortest  # an atom and its own image
+        # of a reduced cell at least shortest / sqrt(2), so that few images are enough
         heights = 1 / np.linalg.norm(np.linalg.inv(lattice), axis=0)
     # A pair closer than `below` differs by at most below / height along each lattice vector.
     reach = np.floor(below / heights + 0.5).astype(int)

@@ -92,6 +92,8 @@ class OwnData:
         wanted = parse_grid(energy) if energy is not None else None
         self.spectra: Spectra | None = read_spectra(spectra, unit=unit) if spectra else None
         self.crystals = list(read_structures(structures))
+        if not self.crystals:
+            raise UserError(f"{structures}: holds no structures; add some")
         self.structures = structures
         self.table = _scalar_table(scalars) if scalars else None
         self.grid = self._grid(wanted)

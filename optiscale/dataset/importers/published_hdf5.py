@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,12 +40,15 @@ class PublishedFiles:
     Raises
     ------
     UserError
-        If a file is no HDF5 file or is truncated.
+        If a file is no HDF5 file or is truncated, or nothing is in them.
     """
 
     def __init__(self, paths: Sequence[Path], *, name: str, skip_bad: bool = False) -> None:
         self.paths = list(paths)
         self._skip_bad = skip_bad
+        self._groups = [self._list(path) for path in self.paths]
+        if len(self) == 0:
+            raise UserError(f"{self.paths[0]}: holds no materials; {REMEDY}")
         self.info = DatasetInfo(
             name=name,
             source="published HDF5 files (arXiv:2602.05702)",
@@ -56,11 +58,6 @@ class PublishedFiles:
             provenance={"files": [stamp(path) for path in self.paths]},
             build_key={"files": [stamp(path) for path in self.paths]},
         )
-
-    @cached_property
-    def _groups(self) -> list[list[str] | UserError]:
-        """Names of the groups of every file."""
-        return [self._list(path) for path in self.paths]
 
     def _list(self, path: Path) -> list[str] | UserError:
         try:

@@ -47,7 +47,7 @@ class Made:
         return average
 
     @property
-    def omega_D(self) -> np.float32:
+    def drude_mean(self) -> np.float32:
         return np.float32(np.sqrt(np.mean(self.drude**2)))
 
 
@@ -81,7 +81,7 @@ def write_hdf5(path: Path, materials: Sequence[Made], change: Callable[[h5py.Gro
             group["lattice"] = one.lattice
             group["atomic_number"] = one.atomic_number
             group["position"] = one.position
-            group["drude"] = one.omega_D
+            group["drude"] = one.drude_mean
             group["eps"] = one.eps_average
             if change is not None and place == 1:
                 change(group)

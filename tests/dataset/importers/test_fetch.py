@@ -66,7 +66,7 @@ def figshare(monkeypatch: pytest.MonkeyPatch) -> Iterator[Figshare]:
     server = Figshare()
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self) -> None:
             if listing := re.match(r"/v2/articles/(\d+)/files\?page_size=1000$", self.path):
                 self._answer(200, json.dumps(server.listing(listing[1])).encode())
                 return

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from optiscale.dataset import OpticalDataset, split_as_given
-from optiscale.dataset.importers.build import import_source
+from optiscale.dataset.importers.build import Outcome, import_source
 from optiscale.dataset.importers.computed_entries import ComputedEntries
 from optiscale.dataset.importers.recognise import json_files, recognise
 
@@ -38,7 +39,7 @@ def test_hdf5_is_imported_bit_for_bit(tmp_path: Path) -> None:
         assert bits(dataset.lattice[row]) == bits(one.lattice.astype(np.float64))
         assert bits(dataset.position[sites]) == bits(one.position.astype(np.float64))
         assert list(dataset.atomic_number[sites]) == list(one.atomic_number)
-        assert dataset.scalars[row, 0] == one.omega_D
+        assert dataset.scalars[row, 0] == one.drude_mean
         assert dataset.materials["e_above_hull"][row] == one.e_above_hull
     assert list(dataset.materials["split"]) == ["train"] * 6 + ["validation"] * 3 + ["test"] * 3
     assert {part: list(rows) for part, rows in split_as_given(dataset.materials).items()} == {
@@ -114,7 +115,7 @@ def test_an_interrupted_import_goes_on(tmp_path: Path, layout: str, monkeypatch:
     class Killed(BaseException):
         pass
 
-    def killed_at_seven(outcomes, start, total):  # noqa: ANN001, ANN202
+    def killed_at_seven(outcomes: Iterable[Outcome], start: int, total: int) -> Iterator[Outcome]:
         for place, outcome in enumerate(outcomes, start=start):
             read.append(place)
             if place == 7 and start == 0:
