@@ -94,10 +94,12 @@ class Staging:
         Raises
         ------
         UserError
-            If the staging folder holds a build with another key.
+            If something else is in the final place, or the staging folder holds a build with another key.
         """
         if (self.target / self.complete).exists():
             return True
+        if self.target.exists() and (not self.target.is_dir() or any(self.target.iterdir())):
+            raise UserError(f"{self.target}: something else is there already; remove it or choose another folder")
         if (self.folder / self.complete).exists():
             self.publish()
             return True
@@ -190,6 +192,15 @@ class Staging:
 
     def _write_progress(self, content: dict[str, Any]) -> None:
         write_json(self.folder / _PROGRESS, content)
+
+
+def remove_stale(parent: Path, *, keep: Staging) -> None:
+    """Remove the staging folders in `parent` that no program holds, but for one."""
+    for path in parent.glob(".*.building"):
+        stale = Staging(parent / path.name.removeprefix(".").removesuffix(".building"), complete=keep.complete)
+        if path != keep.folder and stale.acquire(wait=False):
+            stale.discard()
+            stale.release()
 
 
 def npy_header(shape: tuple[int, ...], dtype: str) -> bytes:

@@ -149,17 +149,18 @@ def damaged_files(folder: Path, manifest: Manifest) -> list[str]:
     folder, manifest
         Of the data set.
     """
-    damaged = []
-    for entry in manifest.files.values():
-        path = folder / entry.file
-        size = _size(path)
-        if size is None:
-            damaged.append(f"{entry.file} is missing")
-        elif size != entry.size:
-            damaged.append(f"{entry.file} has {size} bytes, not {entry.size}")
-        elif file_hash(path) != entry.sha256:
-            damaged.append(f"{entry.file} has another checksum")
-    return damaged
+    lines = (damage(folder / entry.file, size=entry.size, sha256=entry.sha256) for entry in manifest.files.values())
+    return [line for line in lines if line]
+
+
+def damage(path: Path, *, size: int, sha256: str) -> str | None:
+    """Say in a few words what is wrong with a file, or None."""
+    found = _size(path)
+    if found is None:
+        return f"{path.name} is missing"
+    if found != size:
+        return f"{path.name} has {found} bytes, not {size}"
+    return None if file_hash(path) == sha256 else f"{path.name} has another checksum"
 
 
 def _size(path: Path) -> int | None:

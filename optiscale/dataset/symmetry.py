@@ -67,5 +67,8 @@ def find_space_group(lattice: np.ndarray, atomic_number: np.ndarray, position: n
     import spglib
 
     scaled = np.linalg.solve(np.asarray(lattice).T, np.asarray(position).T).T
-    found = spglib.get_symmetry_dataset((lattice, scaled, atomic_number), symprec=SYMPREC)
+    try:
+        found = spglib.get_symmetry_dataset((lattice, scaled, atomic_number), symprec=SYMPREC)
+    except getattr(spglib, "SpglibError", ()):  # what versions after 2.8 raise where older ones return None
+        return None
     return int(found.number) if found is not None else None

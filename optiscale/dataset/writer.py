@@ -160,7 +160,8 @@ class DatasetWriter:
         self._half_written = False
 
     def __enter__(self) -> Self:
-        _refuse_existing(self.folder)
+        if (self.folder / MANIFEST).exists():
+            raise UserError(f"{self.folder}: a data set is there already; remove it or choose another folder")
         self._staging.acquire()
         try:
             self._resume()
@@ -304,13 +305,6 @@ class DatasetWriter:
 
 
 _KEPT = {"spectrum.npy", "scalars.npy"}
-
-
-def _refuse_existing(folder: Path) -> None:
-    if (folder / MANIFEST).exists():
-        raise UserError(f"{folder}: a data set is there already; remove it or choose another folder")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder}: something else is there already; choose another folder")
 
 
 def _row(material: Material, space_group: int | None) -> dict[str, Any]:

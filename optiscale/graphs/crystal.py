@@ -16,6 +16,9 @@ class CrystalGraph:
     ----------
     edge_source, edge_target
         (E,) int64, sites of the cell; sorted by target, then source, then length.
+    edge_image
+        (E, 3) int64, the cell of the target, in lattice vectors from that of the source: the edge is the vector
+        position[target] - position[source] + image @ lattice.
     edge_length
         (E,) float64, Å.
     angle_first, angle_second
@@ -26,6 +29,7 @@ class CrystalGraph:
 
     edge_source: np.ndarray
     edge_target: np.ndarray
+    edge_image: np.ndarray
     edge_length: np.ndarray
     angle_first: np.ndarray
     angle_second: np.ndarray
@@ -49,31 +53,31 @@ def crystal_graph(
     cutoff, angle_cutoff
         Å.
     """
-    source, target, vector, length = NeighborList(cutoff=cutoff, full_list=True).compute(
+    source, target, image, vector, length = NeighborList(cutoff=cutoff, full_list=True).compute(
         points=np.ascontiguousarray(position, dtype=np.float64),
         box=np.ascontiguousarray(lattice, dtype=np.float64),
         periodic=True,
-        quantities="ijDd",
+        quantities="ijSDd",
         copy=True,
     )
     order = np.lexsort((length, source, target))
     source, target = source[order].astype(np.int64), target[order].astype(np.int64)
-    vector, length = vector[order], length[order]
+    image, vector, length = image[order].astype(np.int64), vector[order], length[order]
     first, second = _edge_pairs(source, length <= angle_cutoff, len(position))
     unit = vector / length[:, None] if len(length) else vector
     cosine = np.clip((unit[first] * unit[second]).sum(axis=1), -1.0, 1.0)
-    return CrystalGraph(source, target, length, first, second, cosine)
+    return CrystalGraph(source, target, image, length, first, second, cosine)
 
 
 def _edge_pairs(source: np.ndarray, near: np.ndarray, n_sites: int) -> tuple[np.ndarray, np.ndarray]:
     """Return all ordered pairs of different near edges with the same source, sorted by the second edge."""
-    firsts, seconds = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
-    for site in range(n_sites):
-        edges = np.flatnonzero(near & (source == site))
-        second, first = np.repeat(edges, len(edges)), np.tile(edges, len(edges))
-        different = first != second
-        firsts.append(first[different])
-        seconds.append(second[different])
-    first, second = np.concatenate(firsts), np.concatenate(seconds)
-    order = np.argsort(second, kind="stable")
-    return first[order], second[order]
+    edges = np.flatnonzero(near)
+    grouped = edges[np.argsort(source[edges], kind="stable")]
+    count = np.bincount(source[edges], minlength=n_sites)
+    start = np.cumsum(count) - count
+    partners = count[source[edges]]
+    second = np.repeat(edges, partners)
+    place = np.arange(len(second)) - np.repeat(np.cumsum(partners) - partners, partners)
+    first = grouped[np.repeat(start[source[edges]], partners) + place]
+    different = first != second
+    return first[different], second[different]

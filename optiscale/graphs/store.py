@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -13,27 +10,11 @@ import torch
 
 from optiscale.dataset import OpticalDataset
 from optiscale.dataset.source import cache_folder
+from optiscale.dataset.store import damage
 from optiscale.errors import UserError
 from optiscale.graphs.batch import CrystalBatch
-from optiscale.graphs.crystal import CrystalGraph, crystal_graph
-from optiscale.io import read_json, value_hash, write_json
-
-GRAPH_SCHEMA_VERSION = 1
-_CHUNK = 2048  # graphs held as they come, some ten times larger than in the cache
-
-#: axes M materials, E edges, T angles; sites and edges are counted within their crystal
-GRAPH_ARRAYS = (
-    "edge_offset",
-    "edge_source",
-    "edge_target",
-    "edge_length",
-    "angle_offset",
-    "angle_first",
-    "angle_second",
-    "angle_cos",
-)
-
-Track = Callable[[Iterable[int], int], Iterable[int]]
+from optiscale.graphs.build import GRAPH_ARRAYS, GRAPH_SCHEMA_VERSION, GRAPHS, Track, build_graphs
+from optiscale.io import read_json, value_hash
 
 
 class GraphStore:
@@ -45,11 +26,22 @@ class GraphStore:
         The data set.
     folder
         The cached graphs of this data set for one pair of cutoffs.
+
+    Attributes
+    ----------
+    edge_offset, edge_source, edge_target, edge_image, edge_length, angle_offset, angle_first, angle_second, angle_cos
+        Flat arrays; `optiscale.graphs.build.GRAPH_ARRAYS` states their shapes and units.
+
+    Raises
+    ------
+    UserError
+        If a file is missing or damaged.
     """
 
     edge_offset: np.ndarray
     edge_source: np.ndarray
     edge_target: np.ndarray
+    edge_image: np.ndarray
     edge_length: np.ndarray
     angle_offset: np.ndarray
     angle_first: np.ndarray
@@ -59,12 +51,17 @@ class GraphStore:
     def __init__(self, dataset: OpticalDataset, folder: Path) -> None:
         self.dataset = dataset
         self.folder = folder
-        sizes = read_json(folder / "graphs.json")["sizes"]
+        try:
+            sizes = read_json(folder / GRAPHS)["sizes"]
+            whole = all((folder / f"{name}.npy").stat().st_size == sizes[name] for name in GRAPH_ARRAYS)
+        except (OSError, ValueError, KeyError, TypeError):
+            whole = False
+        if not whole:
+            damaged = "; ".join(damaged_graphs(folder))
+            raise UserError(f"{folder}: damaged: {damaged}; remove the folder and the graphs are built again")
         for name in GRAPH_ARRAYS:
             path = folder / f"{name}.npy"
-            if not path.exists() or path.stat().st_size != sizes[name]:
-                raise UserError(f"{path}: missing or truncated; remove {folder} and the graphs are built again")
-            array = np.load(path, allow_pickle=False) if sizes[name] < 4096 else np.load(path, mmap_mode="r")
+            array = np.load(path, mmap_mode=None if sizes[name] < 4096 else "r", allow_pickle=False)
             setattr(self, name, array)
 
     @classmethod
@@ -86,8 +83,8 @@ class GraphStore:
         folder = dataset.folder / "graphs" / key
         if not folder.exists() and not os.access(dataset.folder, os.W_OK):
             folder = cache_folder() / "graphs" / key  # a data set shared read-only
-        if not (folder / "graphs.json").exists():
-            _build(dataset, folder, cutoff=cutoff, angle_cutoff=angle_cutoff, track=track)
+        if not (folder / GRAPHS).exists():
+            build_graphs(dataset, folder, cutoff=cutoff, angle_cutoff=angle_cutoff, track=track)
         return cls(dataset, folder)
 
     def batch(self, rows: np.ndarray, *, angles: bool = True) -> CrystalBatch:
@@ -117,7 +114,7 @@ class GraphStore:
             angle_index=torch.from_numpy(angle_index),
             angle_cos=torch.from_numpy(np.asarray(self.angle_cos[angle])),
             n_crystals=len(rows),
-            spectrum=torch.from_numpy(np.asarray(data.spectrum[rows])),
+            spectrum=torch.from_numpy(np.asarray(data.spectrum[rows])) if data.manifest.components else None,
             scalars=torch.from_numpy(np.asarray(data.scalars[rows])),
             index=torch.from_numpy(rows),
         )
@@ -142,53 +139,11 @@ def _starts(count: np.ndarray) -> np.ndarray:
     return np.cumsum(count) - count
 
 
-def _build(dataset: OpticalDataset, folder: Path, *, cutoff: float, angle_cutoff: float, track: Track | None) -> None:
-    rows: Iterable[int] = range(len(dataset))
-    chunks, graphs = [], []
-    for row in track(rows, len(dataset)) if track else rows:
-        graphs.append(_graph_of(dataset, row, cutoff, angle_cutoff))
-        if len(graphs) == _CHUNK or row == len(dataset) - 1:
-            chunks.append(_flatten(graphs))
-            graphs = []
-    arrays = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
-    for what in ("edge", "angle"):
-        count = arrays.pop(f"{what}_count")
-        arrays[f"{what}_offset"] = np.concatenate([[0], np.cumsum(count)]).astype(np.int64)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".building."))
+def damaged_graphs(folder: Path) -> list[str]:
+    """Verify the size and the SHA-256 of every file of cached graphs; return a line for each damaged one."""
     try:
-        for name, array in arrays.items():
-            np.save(staging / f"{name}.npy", array, allow_pickle=False)
-        sizes = {name: (staging / f"{name}.npy").stat().st_size for name in arrays}
-        write_json(staging / "graphs.json", {"cutoff": cutoff, "angle_cutoff": angle_cutoff, "sizes": sizes})
-        staging.chmod(0o755)
-        try:
-            staging.rename(folder)
-        except OSError:
-            if not (folder / "graphs.json").exists():  # else another program finished the same graphs first
-                raise
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
-def _graph_of(dataset: OpticalDataset, row: int, cutoff: float, angle_cutoff: float) -> CrystalGraph:
-    sites = slice(int(dataset.site_offset[row]), int(dataset.site_offset[row + 1]))
-    return crystal_graph(dataset.lattice[row], dataset.position[sites], cutoff=cutoff, angle_cutoff=angle_cutoff)
-
-
-def _flatten(graphs: list[CrystalGraph]) -> dict[str, np.ndarray]:
-    """Join graphs into compact arrays; chunks of other integer types join into the larger one."""
-    flat = {
-        name: np.concatenate([getattr(graph, name) for graph in graphs])
-        for name in GRAPH_ARRAYS
-        if not name.endswith("_offset")
-    }
-    whole = {name: array for name, array in flat.items() if array.dtype.kind == "i"}
-    return {
-        "edge_count": np.array([len(graph.edge_length) for graph in graphs]),
-        "angle_count": np.array([len(graph.angle_cos) for graph in graphs]),
-        "edge_length": flat["edge_length"].astype(np.float32),
-        "angle_cos": flat["angle_cos"].astype(np.float32),
-        # the smallest integer that holds the largest value: 200,000 crystals have 129 million angles
-        **{name: array.astype(np.min_scalar_type(int(array.max(initial=0)))) for name, array in whole.items()},
-    }
+        content = read_json(folder / GRAPHS)
+        expected = [(f"{name}.npy", content["sizes"][name], content["sha256"][name]) for name in GRAPH_ARRAYS]
+    except (OSError, ValueError, KeyError, TypeError):
+        return [f"{GRAPHS} is missing or not readable"]
+    return [line for entry in expected if (line := damage(folder / entry[0], size=entry[1], sha256=entry[2]))]

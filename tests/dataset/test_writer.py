@@ -1,24 +1,19 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import random
-import signal
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from killing import FORK, bytes_of, survives_a_kill_at_any_step, survives_kills_at_random_times
 from small import N_OMEGA, small_info, small_materials, write_materials
 
 from optiscale.dataset import DatasetWriter, EnergyGrid, Material, OpticalDataset, Scalar
 from optiscale.dataset import writer as writer_module
 from optiscale.errors import UserError
 
-FORK = multiprocessing.get_context("fork")
 RANDOM = np.random.default_rng(5)
 MATERIALS = [
     Material(
@@ -52,10 +47,6 @@ def build(folder: Path) -> OpticalDataset:
         return writer.finish()
 
 
-def bytes_of(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> OpticalDataset:
     return build(tmp_path_factory.mktemp("writer") / "set")
@@ -85,64 +76,15 @@ def test_everything_added_is_read_back(undisturbed: OpticalDataset) -> None:
     assert skipped == [{"item": f"r{number}", "reason": "no use"} for number in (5, 16, 27, 38)]
 
 
-def killed_at(call: int, folder: Path) -> None:
-    """Build, but die like a killed program at the given call that makes something lasting."""
-    calls = 0
-
-    def dying(function: Callable[..., object]) -> Callable[..., object]:
-        def wrapped(*arguments: object, **options: object) -> object:
-            nonlocal calls
-            calls += 1
-            if calls == call:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return function(*arguments, **options)
-
-        return wrapped
-
-    os.fsync = dying(os.fsync)  # type: ignore[assignment]
-    Path.replace = dying(Path.replace)  # type: ignore[method-assign,assignment]
-    Path.rename = dying(Path.rename)  # type: ignore[method-assign,assignment]
-    Path.unlink = dying(Path.unlink)  # type: ignore[method-assign,assignment]
-    build(folder)
-
-
 def test_a_build_killed_at_any_step_goes_on_to_the_same_bytes(
     undisturbed: OpticalDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "fsync", lambda handle: None)  # it waits for the disk, and a killed program needs none
-    expected, died = bytes_of(undisturbed.folder), 0
-    for call in range(1, 200):
-        folder = tmp_path / f"at{call}"
-        child = FORK.Process(target=killed_at, args=(call, folder))
-        child.start()
-        child.join()
-        if not folder.exists():  # else it died after the rename
-            build(folder)
-        assert bytes_of(folder) == expected, f"killed at step {call}"
-        assert not folder.with_name(f".at{call}.building").exists()
-        if child.exitcode == 0:
-            break
-        died += 1
-    assert died > 30, "fewer steps were tried than a build has"
+    steps = survives_a_kill_at_any_step(build, bytes_of(undisturbed.folder), tmp_path, monkeypatch)
+    assert steps > 30, "fewer steps were tried than a build has"
 
 
 def test_a_build_killed_at_random_times_goes_on_to_the_same_bytes(undisturbed: OpticalDataset, tmp_path: Path) -> None:
-    start = time.perf_counter()
-    build(tmp_path / "timed")
-    whole = time.perf_counter() - start
-    chance = random.Random(7)
-    for attempt in range(8):
-        folder = tmp_path / f"set{attempt}"
-        for _ in range(3):
-            if not folder.exists():
-                child = FORK.Process(target=build, args=(folder,))
-                child.start()
-                time.sleep(chance.uniform(0, 1.2 * whole))
-                child.kill()
-                child.join()
-        if not folder.exists():
-            build(folder)
-        assert bytes_of(folder) == bytes_of(undisturbed.folder)
+    survives_kills_at_random_times(build, bytes_of(undisturbed.folder), tmp_path, builds=6)
 
 
 def test_programs_that_build_the_same_folder_wait_for_one_another(undisturbed: OpticalDataset, tmp_path: Path) -> None:
