@@ -22,8 +22,13 @@ from optiscale.spectra.tight_binding.radial import shell_integrals, smooth_cutof
 KINDS = ("ss", "sp", "pp", "sd", "pd", "dd")
 """Kinds of shell pairs, the order of kappa and lambda."""
 
-_KIND = {(0, 0): 0, (0, 1): 1, (1, 1): 2, (0, 2): 3, (1, 2): 4, (2, 2): 5}
-_SHELL_PAIRS = ((0, 0), (0, 1), (1, 0), (0, 2), (2, 0), (1, 1), (1, 2), (2, 1), (2, 2))
+SHELL_PAIRS = ((0, 0), (0, 1), (1, 0), (0, 2), (2, 0), (1, 1), (1, 2), (2, 1), (2, 2))
+_EACH = [(a, b) for a, b in SHELL_PAIRS for _ in range(min(a, b) + 1)]  # sigma, pi, delta as far as both have them
+FIRST = torch.tensor([a for a, _ in _EACH])
+SECOND = torch.tensor([b for _, b in _EACH])
+KIND = torch.tensor([KINDS.index("spd"[min(pair)] + "spd"[max(pair)]) for pair in _EACH])
+"""Shell of the first atom, of the second, and kind of each of the 14 bond integrals."""
+
 _CUTOFF_START = 0.75  # of the cutoff
 
 
@@ -52,18 +57,27 @@ class Species:
         return Species(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
-def bond_integrals(first: Species, second: Species, distance: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the bond integrals of pairs of atoms, H in eV and S, each (P, 14) in the order of `INTEGRALS`."""
+def bare_integrals(
+    first: Species, second: Species, zeta_i: Tensor, zeta_j: Tensor, distance: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return f <a|b> and f <a|T|b> (eV) of pairs, (P, 14) each, for the exponents (P, 3) given."""
     cutoff = 0.5 * (first.cutoff + second.cutoff)
     window = smooth_cutoff(distance, _CUTOFF_START * cutoff, cutoff)[:, None]
-    hamiltonian, overlap = [], []
-    for a, b in _SHELL_PAIRS:
-        kind = _KIND[min(a, b), max(a, b)]
-        bare, kinetic = shell_integrals(
-            distance, a, first.principal[:, a], first.exponent[:, a], b, second.principal[:, b], second.exponent[:, b]
-        )
-        level = 0.5 * (first.onsite[:, a] + second.onsite[:, b] - first.kappa[:, kind] - second.kappa[:, kind])
-        factor = 0.5 * (first.kinetic[:, kind] + second.kinetic[:, kind])
-        hamiltonian.append(window * (level[:, None] * bare + factor[:, None] * kinetic))
-        overlap.append(window * bare)
-    return torch.cat(hamiltonian, 1), torch.cat(overlap, 1)
+    a, b = (list(column) for column in zip(*SHELL_PAIRS, strict=True))
+    overlap, kinetic = shell_integrals(
+        distance, SHELL_PAIRS, first.principal[:, a], zeta_i[:, a], second.principal[:, b], zeta_j[:, b]
+    )
+    return window * overlap, window * kinetic
+
+
+def weights(first: Species, second: Species) -> tuple[Tensor, Tensor]:
+    """Return the factors (P, 14) of <a|b> (eV) and <a|T|b> in H."""
+    level = 0.5 * (first.onsite[:, FIRST] + second.onsite[:, SECOND] - (first.kappa + second.kappa)[:, KIND])
+    return level, 0.5 * (first.kinetic + second.kinetic)[:, KIND]
+
+
+def bond_integrals(first: Species, second: Species, distance: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the bond integrals of pairs of atoms, H in eV and S, each (P, 14) in the order of `INTEGRALS`."""
+    overlap, kinetic = bare_integrals(first, second, first.exponent, second.exponent, distance)
+    level, factor = weights(first, second)
+    return level * overlap + factor * kinetic, overlap

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -19,12 +20,12 @@ HBAR2_OVER_M = 7.61996423
 """hbar^2 / m_e in eV Å^2."""
 
 _N_XI = 8  # exact up to degree 15: principal quantum numbers up to 7
-_N_ETA = 20
+_N_ETA = 16
 
 
 @functools.cache
 def _quadrature() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Laguerre nodes, Legendre nodes and the product of the weights (8, 20)."""
+    """Laguerre nodes, Legendre nodes and the product of the weights (8, 16)."""
     t, weight_t = np.polynomial.laguerre.laggauss(_N_XI)
     eta, weight_eta = np.polynomial.legendre.leggauss(_N_ETA)
     return t, eta, weight_t[:, None] * weight_eta
@@ -34,73 +35,83 @@ def _log_norm(principal: Tensor, exponent: Tensor) -> Tensor:
     return (principal + 0.5) * torch.log(2 * exponent) - 0.5 * torch.lgamma(2 * principal + 1)
 
 
-def _kinetic_factor(r: Tensor, principal: Tensor, exponent: Tensor, shell: int) -> Tensor:
+def _kinetic_factor(r: Tensor, principal: Tensor, exponent: Tensor, shell: Tensor) -> Tensor:
     """(-hbar^2 / 2 m) laplacian of the orbital over the orbital, eV."""
     centrifugal = principal * (principal - 1) - shell * (shell + 1)
-    return -0.5 * HBAR2_OVER_M * (exponent**2 - 2 * principal * exponent / r + centrifugal / r**2)
+    return -0.5 * HBAR2_OVER_M * (exponent**2 - (2 * principal * exponent - centrifugal / r) / r)
 
 
-def _angular(l_a: int, l_b: int, cos_a: Tensor, sin_a: Tensor, cos_b: Tensor, sin_b: Tensor) -> list[Tensor]:
-    """Angular factors, integrated over the azimuth, for sigma, pi, delta as far as both shells have them."""
+def _polar(shell: int, m: int, cos: Tensor, sin: Tensor) -> Tensor | float:
+    """Real harmonic over its dependence on the azimuth, times sqrt(4 pi)."""
+    if shell == 0:
+        return 1.0
+    if shell == 1:
+        return math.sqrt(3) * (cos if m == 0 else sin)
+    if m == 0:
+        return math.sqrt(5) / 2 * (3 * cos**2 - 1)
+    return math.sqrt(15) * sin * (cos if m == 1 else sin / 2)
 
-    def polar(shell: int, m: int, cos: Tensor, sin: Tensor) -> Tensor:
-        if shell == m == 0:
-            return torch.ones_like(cos)
-        if shell == 1:
-            return math.sqrt(3) * (cos if m == 0 else sin)
-        if m == 0:
-            return math.sqrt(5) / 2 * (3 * cos**2 - 1)
-        return math.sqrt(15) * sin * (cos if m == 1 else sin / 2)
 
-    azimuth = (0.5, 0.25, 0.25)  # integral of cos^2(m phi) over 4 pi
-    return [azimuth[m] * polar(l_a, m, cos_a, sin_a) * polar(l_b, m, cos_b, sin_b) for m in range(min(l_a, l_b) + 1)]
+_AZIMUTH = (0.5, 0.25, 0.25)  # integral of cos^2(m phi) over 4 pi
 
 
 def shell_integrals(
-    distance: Tensor, l_a: int, n_a: Tensor, zeta_a: Tensor, l_b: int, n_b: Tensor, zeta_b: Tensor
+    distance: Tensor,
+    shells: Sequence[tuple[int, int]],
+    n_a: Tensor,
+    zeta_a: Tensor,
+    n_b: Tensor,
+    zeta_b: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Overlap and kinetic-energy integrals of two shells.
+    """Overlap and kinetic-energy integrals of Q pairs of shells on each of P pairs of atoms.
 
     Parameters
     ----------
     distance
         (P,) Å, above zero.
-    l_a, l_b
-        Angular momenta, 0 to 2.
+    shells
+        Q pairs of angular momenta, 0 to 2: first atom, second atom.
     n_a, n_b
-        (P,) principal quantum numbers, above the angular momentum.
+        (P, Q) principal quantum numbers, above the angular momentum.
     zeta_a, zeta_b
-        (P,) exponents, 1/Å.
+        (P, Q) exponents, 1/Å.
 
     Returns
     -------
     tuple of Tensor
-        (P, min(l_a, l_b) + 1) each: overlap, and kinetic energy in eV; sigma, pi, delta. Both orbitals are taken in one
-        frame with z from the first to the second.
+        Overlap, and kinetic energy in eV: one column for sigma, pi, delta of each pair of shells, as far as both have
+        them. Both orbitals are taken in one frame with z from the first to the second.
     """
-    nodes = [torch.as_tensor(part, dtype=distance.dtype, device=distance.device) for part in _quadrature()]
-    t, eta, weight = nodes[0][:, None], nodes[1], nodes[2]
-    half, n_a, zeta_a, n_b, zeta_b = (x[:, None, None] for x in (distance / 2, n_a, zeta_a, n_b, zeta_b))
+    t, eta, weight = (torch.as_tensor(part, dtype=distance.dtype, device=distance.device) for part in _quadrature())
+    t = t[:, None]
+    half, n_a, zeta_a, n_b, zeta_b = (
+        x[..., None, None] for x in (distance[:, None] / 2, n_a, zeta_a, n_b, zeta_b)
+    )  # (P, Q, 1, 1)
     decay = half * (zeta_a + zeta_b)
-    xi = 1 + t / decay  # (P, 8, 1)
-    r_a, r_b = half * (xi + eta), half * (xi - eta)
-    cos_a, cos_b = (1 + xi * eta) / (xi + eta), (xi * eta - 1) / (xi - eta)
-    across = torch.sqrt((xi**2 - 1) * (1 - eta**2))
-    sin_a, sin_b = across / (xi + eta), across / (xi - eta)
+    xi = 1 + t / decay  # (P, Q, 8, 1)
+    r_a, r_b = half * (xi + eta), half * (xi - eta)  # (P, Q, 8, 16)
+    product = xi * eta
+    cos_a, cos_b = half * (1 + product) / r_a, half * (product - 1) / r_b
+    across = half * (torch.sqrt(xi**2 - 1) * torch.sqrt(1 - eta**2))
+    sin_a, sin_b = across / r_a, across / r_b
     log_radial = (
-        _log_norm(n_a, zeta_a)
-        + _log_norm(n_b, zeta_b)
-        + (n_a - 1) * torch.log(r_a)
-        + (n_b - 1) * torch.log(r_b)
-        - decay
+        (_log_norm(n_a, zeta_a) + _log_norm(n_b, zeta_b) + torch.log(half / decay) - decay)
+        + n_a * torch.log(r_a)
+        + n_b * torch.log(r_b)
         - half * (zeta_a - zeta_b) * eta
-    )
-    integrand = weight * half**3 * (xi**2 - eta**2) / decay * torch.exp(log_radial)
+    )  # the volume element xi^2 - eta^2 raises both powers by one
+    integrand = weight * torch.exp(log_radial)
+    l_a, l_b = torch.tensor(shells, dtype=distance.dtype, device=distance.device)[:, :, None, None].unbind(1)
     # The Laplacian may act on either orbital; the mean is symmetric to the last digit.
     kinetic = 0.5 * (_kinetic_factor(r_a, n_a, zeta_a, l_a) + _kinetic_factor(r_b, n_b, zeta_b, l_b))
-    factors = [factor * integrand for factor in _angular(l_a, l_b, cos_a, sin_a, cos_b, sin_b)]
-    overlap = torch.stack([factor.sum((1, 2)) for factor in factors], -1)
-    return overlap, torch.stack([(factor * kinetic).sum((1, 2)) for factor in factors], -1)
+    kinetic = kinetic * integrand
+    columns: tuple[list[Tensor], list[Tensor]] = ([], [])
+    for q, (first, second) in enumerate(shells):
+        for m in range(min(first, second) + 1):
+            angular = _polar(first, m, cos_a[:, q], sin_a[:, q]) * _polar(second, m, cos_b[:, q], sin_b[:, q])
+            for column, function in zip(columns, (integrand, kinetic), strict=True):
+                column.append(_AZIMUTH[m] * (angular * function[:, q]).sum((1, 2)))
+    return torch.stack(columns[0], 1), torch.stack(columns[1], 1)
 
 
 def smooth_cutoff(distance: Tensor, start: Tensor, stop: Tensor) -> Tensor:
