@@ -83,7 +83,7 @@ def compute_shelf(
     python
         The interpreter that has GPAW; searched for if None.
     exclude
-        Ids that need no record, such as those of a packed shelf.
+        Ids that need no record, such as those of a packed shelf; nor do their twins.
     nice
         Added to the niceness of the calculations.
     retry_failed
@@ -115,7 +115,7 @@ def compute_shelf(
     todo = [
         material
         for material in plan_materials(PLAN_LENGTH, plan=plan)
-        if material.id not in exclude and not _is_settled(out, material.id, retry_failed)
+        if not any(name in exclude or _is_settled(out, name, retry_failed) for name in (material.id, *material.twins))
     ][:limit]
     shelf = _Shelf(out=out, python=interpreter, plan=plan, nice=nice, retry_failed=retry_failed)
     return shelf.compute(todo, workers=workers, deadline=None if hours is None else time.time() + 3600 * hours)

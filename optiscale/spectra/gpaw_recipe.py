@@ -11,6 +11,7 @@ The spectrum: PBE, independent particles, no spin polarization, no spin-orbit co
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
@@ -31,10 +32,13 @@ _COMMON: dict[str, Any] = {
     "scf_points_min": 4,
     "bands_length": 23.0,  # Å: mesh of the bands at fixed density
     "bands_points_min": 6,
+    "mesh_of": "cell",
+    "small_cell": None,  # atoms: smaller cells get a denser mesh of the bands
     "bands_per_atom": 10.0,  # bands above half the valence electrons: the larger of these two
     "bands_per_volume": 0.52,  # 1 / Å^3
     "buffer_bands": 6,  # helpers of the eigensolver, unused in the spectrum
     "emax_needed": 20.5,  # eV above E_F that the bands must reach everywhere
+    "more_bands": None,  # factor on the empty bands where they do not
     "eta": 0.1,  # eV
     "energy_max": 20.0,  # eV
     "energy_points": 2001,
@@ -64,6 +68,20 @@ RECIPES: dict[int, dict[str, Any]] = {
         "bands_convergence": 0.03,
         "head_only": True,
     },
+    # Denser meshes for small cells and for those whose vectors are far from orthogonal, a second try with more bands,
+    # and the light pseudopotential of an element that no earlier material had.
+    3: _COMMON
+    | {
+        "mesh_of": "reciprocal",
+        "small_cell": 3,  # atoms
+        "mixer": [0.25, 5, 1.0],
+        "scf_convergence": {"density": 1e-4, "eigenstates": 1e-4},
+        "bands_converge_to": 21.0,
+        "bands_convergence": 0.03,
+        "more_bands": 1.3,
+        "head_only": True,
+        "setups": _COMMON["setups"] | {"Mn": "7"},
+    },
 }
 NEWEST = max(RECIPES)
 
@@ -72,9 +90,52 @@ class RecipeError(Exception):
     """The material cannot be computed by this recipe."""
 
 
-def mesh(cell: np.ndarray, length: float, points_min: int) -> list[int]:
-    """Points of the k mesh along each cell vector: 2 round(length / |a_i|), even, at least `points_min`."""
-    return [max(points_min, 2 * round(length / vector)) for vector in np.linalg.norm(cell, axis=1)]
+def mesh(atoms: Any, recipe: dict[str, Any], stage: str) -> list[int]:
+    """Points of the k mesh along each cell vector, even, at least the recipe's smallest number.
+
+    They are 2 round(length / |a_i|), or, from version 3 on, in proportion to the reciprocal vectors b_i with a product
+    of (2 length)^3 / volume: the same for a cube, and as many for a skew cell, whose |a_i| are long for its volume.
+    Axes that a symmetry of the lattice mixes get the same number, since GPAW needs a mesh with the crystal's symmetry.
+    For the bands of n < 3 atoms the length is (3 / n)^(1/3) times as large: small cells are cheap and vary more with k.
+
+    Parameters
+    ----------
+    atoms
+        The crystal.
+    recipe
+        A version of the recipe.
+    stage
+        ``"scf"`` or ``"bands"``.
+    """
+    length = recipe[f"{stage}_length"]
+    if stage == "bands" and recipe["small_cell"]:
+        length *= max(1.0, recipe["small_cell"] / len(atoms)) ** (1 / 3)
+    if recipe["mesh_of"] == "cell":
+        points = length / np.linalg.norm(atoms.cell.array, axis=1)
+    else:
+        reciprocal = np.linalg.norm(np.linalg.inv(atoms.cell.array), axis=0)
+        points = length * reciprocal / (reciprocal.prod() * atoms.get_volume()) ** (1 / 3)
+        points = np.array([np.exp(np.log(points[mixed]).mean()) for mixed in mixed_axes(atoms.cell.array)])
+    return [max(recipe[f"{stage}_points_min"], 2 * round(number)) for number in points]
+
+
+def mixed_axes(cell: np.ndarray) -> np.ndarray:
+    """Which axes the symmetries of a lattice mix, (3, 3) bool, itself included.
+
+    A symmetry takes each vector to a sum of vectors with coefficients -1, 0 or 1 and keeps all lengths and angles.
+    """
+    metric = cell @ cell.T
+    rows = np.array(list(itertools.product((-1, 0, 1), repeat=3)))
+    squares = np.einsum("ri,ij,rj->r", rows, metric, rows)
+    tolerance = 1e-5 * np.trace(metric)
+    images = [rows[np.abs(squares - metric[axis, axis]) < tolerance] for axis in range(3)]
+    mixed = np.eye(3, dtype=bool)
+    for operation in itertools.product(*images):
+        matrix = np.array(operation)
+        if np.abs(matrix @ metric @ matrix.T - metric).max() < tolerance:
+            mixed |= matrix != 0
+    mixed |= mixed.T
+    return np.linalg.matrix_power(mixed.astype(int), 3) > 0
 
 
 def ground_state(atoms: Any, recipe: dict[str, Any]) -> Any:
@@ -84,7 +145,7 @@ def ground_state(atoms: Any, recipe: dict[str, Any]) -> Any:
     parameters: dict[str, Any] = {
         "mode": PW(recipe["cutoff"]),
         "xc": recipe["xc"],
-        "kpts": {"size": mesh(atoms.cell.array, recipe["scf_length"], recipe["scf_points_min"]), "gamma": True},
+        "kpts": {"size": mesh(atoms, recipe, "scf"), "gamma": True},
         "occupations": FermiDirac(recipe["fermi_width"]),
         "setups": {symbol: recipe["setups"][symbol] for symbol in set(atoms.symbols) if symbol in recipe["setups"]},
         "convergence": recipe["scf_convergence"],
@@ -114,15 +175,27 @@ def bands(calculator: Any, recipe: dict[str, Any]) -> tuple[Any, int, float]:
         The calculator with the bands, the number of them that the spectrum uses, and the energy (eV above E_F) up to
         which these are complete.
     """
-    from gpaw import KohnShamConvergenceError
-
     atoms = calculator.atoms
     empty = max(recipe["bands_per_atom"] * len(atoms), recipe["bands_per_volume"] * atoms.get_volume())
-    nbands = int(calculator.wfs.nvalence / 2 + empty)
+    for factor in [1.0, recipe["more_bands"]] if recipe["more_bands"] else [1.0]:
+        nbands = int(calculator.wfs.nvalence / 2 + factor * empty)
+        with_bands = fixed_density(calculator, nbands, recipe)
+        n_points = len(with_bands.get_ibz_k_points())
+        top = min(with_bands.get_eigenvalues(kpt=point)[nbands - 1] for point in range(n_points))
+        emax = float(top - with_bands.get_fermi_level())
+        if emax >= recipe["emax_needed"]:
+            return with_bands, nbands, emax
+    raise RecipeError(f"{nbands} bands reach only {emax:.1f} eV above E_F; {recipe['emax_needed']} eV are needed")
+
+
+def fixed_density(calculator: Any, nbands: int, recipe: dict[str, Any]) -> Any:
+    """Make a calculator with `nbands` converged bands on the fine mesh."""
+    from gpaw import KohnShamConvergenceError
+
     limit = recipe["bands_converge_to"]
     try:
-        calculator = calculator.fixed_density(
-            kpts={"size": mesh(atoms.cell.array, recipe["bands_length"], recipe["bands_points_min"]), "gamma": True},
+        return calculator.fixed_density(
+            kpts={"size": mesh(calculator.atoms, recipe, "bands"), "gamma": True},
             nbands=nbands + recipe["buffer_bands"],
             convergence={
                 "bands": nbands if limit is None else f"CBM+{limit}",
@@ -133,11 +206,6 @@ def bands(calculator: Any, recipe: dict[str, Any]) -> tuple[Any, int, float]:
         )
     except KohnShamConvergenceError:
         raise RecipeError("the bands at fixed density do not converge") from None
-    top = min(calculator.get_eigenvalues(kpt=k)[nbands - 1] for k in range(len(calculator.get_ibz_k_points())))
-    emax = float(top - calculator.get_fermi_level())
-    if emax < recipe["emax_needed"]:
-        raise RecipeError(f"{nbands} bands reach only {emax:.1f} eV above E_F; {recipe['emax_needed']} eV are needed")
-    return calculator, nbands, emax
 
 
 def response(calculator: Any, nbands: int, recipe: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
@@ -194,8 +262,8 @@ def compute(job: dict[str, Any]) -> dict[str, Any]:
         "positions": atoms.positions,
         "eps_inter": eps_inter,
         "omega_D2": omega_D2,
-        "kpts": mesh(atoms.cell.array, recipe["bands_length"], recipe["bands_points_min"]),
-        "kpts_scf": mesh(atoms.cell.array, recipe["scf_length"], recipe["scf_points_min"]),
+        "kpts": mesh(atoms, recipe, "bands"),
+        "kpts_scf": mesh(atoms, recipe, "scf"),
         "nbands": nbands,
         "emax": emax,
         "energy": energy,

@@ -52,6 +52,13 @@ def test_excluded_materials_are_left_out(compute, out):
     assert compute(limit=2, exclude={PLAN[0], PLAN[2]}).done == (PLAN[1], PLAN[3])
 
 
+def test_a_material_whose_twin_is_there_is_left_out(compute, out):
+    assert PLAN[4] == "B2_Ni-Al"
+    assert compute(limit=5, exclude={"B2_Al-Ni"}).done == (*PLAN[:4], PLAN[5])
+    (out / "B2_Al-Ni.npz").write_bytes(b"record")
+    assert compute(limit=1).done == (PLAN[6],)
+
+
 def test_a_failed_material_is_not_tried_again_unless_asked(compute, out):
     (out / f"{PLAN[1]}.wish").write_text("fail")
     first = compute(limit=3)

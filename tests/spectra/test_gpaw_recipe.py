@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import spglib
 from scipy.integrate import trapezoid
 
 from optiscale.errors import UserError
 from optiscale.spectra import ENERGIES, gpaw_recipe, read_record
 from optiscale.spectra.compute import PLAN_LENGTH, compute_shelf
 from optiscale.spectra.interpreter import RECIPE_FILE, find_gpaw
-from optiscale.structures import build_crystal, plan_materials
+from optiscale.structures import INTERMETALLICS_1, PROTOTYPES, build_crystal, plan_materials
 
 
 def test_the_recipe_imports_nothing_that_a_foreign_interpreter_lacks():
@@ -37,14 +38,39 @@ def test_the_recipe_imports_nothing_that_a_foreign_interpreter_lacks():
     ],
 )
 def test_meshes_follow_the_cell(prototype, elements, volume_scale, kpts, kpts_scf):
-    cell = build_crystal(prototype, elements, volume_scale).cell.array
-    for version in gpaw_recipe.RECIPES.values():
-        assert gpaw_recipe.mesh(cell, version["bands_length"], version["bands_points_min"]) == kpts
-        assert gpaw_recipe.mesh(cell, version["scf_length"], version["scf_points_min"]) == kpts_scf
+    atoms = build_crystal(prototype, elements, volume_scale)
+    for version in (1, 2):
+        recipe = gpaw_recipe.RECIPES[version]
+        assert gpaw_recipe.mesh(atoms, recipe, "bands") == kpts
+        assert gpaw_recipe.mesh(atoms, recipe, "scf") == kpts_scf
+
+
+@pytest.mark.parametrize("name", PROTOTYPES)
+def test_meshes_of_version_3_have_the_symmetry_of_the_crystal(name):
+    atoms = build_crystal(name, ("Cu", "Mg", "Al", "Au")[: PROTOTYPES[name].n_elements])
+    symmetry = spglib.get_symmetry((atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers), symprec=1e-4)
+    for stage in ("scf", "bands"):
+        points = np.array(gpaw_recipe.mesh(atoms, gpaw_recipe.RECIPES[3], stage))
+        # R acts on positions in units of the cell vectors, its transpose on k points in units of the reciprocal ones.
+        images = symmetry["rotations"].transpose(0, 2, 1) * points[:, None] / points[None, :]
+        np.testing.assert_allclose(images, images.round(), atol=1e-9)
+
+
+def test_meshes_of_version_3_are_as_dense_as_the_volume_asks():
+    recipe = gpaw_recipe.RECIPES[3]
+    for name, n_atoms in (("A1", 1), ("B2", 2), ("L2_1", 4), ("D0_22", 4), ("D5_13", 5), ("C11_b", 3)):
+        atoms = build_crystal(name, ("Cu", "Mg", "Al")[: PROTOTYPES[name].n_elements])
+        wanted = (2 * recipe["bands_length"]) ** 3 / atoms.get_volume() * max(1, 3 / n_atoms)
+        assert np.prod(gpaw_recipe.mesh(atoms, recipe, "bands")) == pytest.approx(wanted, rel=0.35)
 
 
 def test_versions_share_the_physics():
-    how = {"mixer", "scf_convergence", "bands_converge_to", "bands_convergence", "head_only"}
+    how = {
+        "mixer", "scf_convergence", "bands_converge_to", "bands_convergence", "head_only", "mesh_of", "small_cell",
+        "more_bands", "setups",
+    }  # fmt: skip
+    setups = gpaw_recipe.RECIPES[1]["setups"]
+    assert all(recipe["setups"].items() >= setups.items() for recipe in gpaw_recipe.RECIPES.values())
     first, *others = ({k: v for k, v in recipe.items() if k not in how} for recipe in gpaw_recipe.RECIPES.values())
     assert all(other == first for other in others)
 
@@ -90,8 +116,8 @@ def gpaw_or_skip() -> str:
 @pytest.mark.slow
 def test_the_real_engine_counts_the_valence_electrons(tmp_path):
     python = gpaw_or_skip()
-    others = {material.id for material in plan_materials(PLAN_LENGTH)} - {"B2_Mg-Al"}
-    result = compute_shelf(tmp_path, python=python, exclude=others, nice=0)
+    others = {material.id for material in plan_materials(PLAN_LENGTH, plan=INTERMETALLICS_1)} - {"B2_Mg-Al"}
+    result = compute_shelf(tmp_path, python=python, exclude=others, nice=0, plan=INTERMETALLICS_1)
     assert result.done == ("B2_Mg-Al",)
     record = read_record(tmp_path / "B2_Mg-Al.npz")
     assert record.provenance["recipe_version"] == gpaw_recipe.NEWEST
