@@ -178,8 +178,6 @@ class OwnData:
     def _grid(self, wanted: EnergyGrid | None) -> EnergyGrid | None:
         if self.spectra is None:
             return None
-        if not self.spectra.by_id:
-            raise UserError("--spectra: no spectra in the file; add rows")
         return wanted or common_grid(self.spectra.by_id)
 
     def _all_ids(self) -> list[str]:

@@ -44,7 +44,7 @@ def read_table(path: Path) -> pd.DataFrame:
     Raises
     ------
     UserError
-        If it is missing, unreadable, or has no column `id`.
+        If it is missing, unreadable or empty, or has no column `id`.
     """
     import pandas as pd
     import pyarrow as pa
@@ -57,8 +57,12 @@ def read_table(path: Path) -> pd.DataFrame:
     except (OSError, ValueError, pa.ArrowException) as error:  # pandas' parser errors are ValueErrors
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: not a readable table ({reason}); {KINDS}") from error
+    if table.index.name == "id":  # as pandas writes a Parquet file of a frame with that index
+        table = table.reset_index()
     if "id" not in table:
         raise UserError(f"{path}: no column 'id'; add one that names the material, as in the structures")
+    if table.empty:
+        raise UserError(f"{path}: no rows; add some")
     nameless = np.flatnonzero(table["id"].isna() | (table["id"] == ""))
     if len(nameless):
         raise UserError(f"{path}: row {nameless[0] + 1} has no id; name its material")
@@ -188,6 +192,8 @@ def _read_npz(path: Path) -> Spectra:
         raise UserError(f"{path}: array {missing[0]!r} is missing; {KINDS}")
     ids, energy = [str(name) for name in arrays.pop("id")], arrays.pop("energy")
     _refuse_doubled(ids, path)
+    if not ids or energy.ndim not in (1, 2):
+        raise UserError(f"{path}: {len(ids)} ids and energies of shape {energy.shape}; {KINDS}")
     shape = (len(ids), energy.shape[-1])
     named: dict[str, np.ndarray] = {}
     for name, array in arrays.items():
