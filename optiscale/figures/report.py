@@ -51,7 +51,7 @@ def draw_published(out: Path, runs: StudyFits | None = None) -> list[Path]:
     list of Path
         What was written.
     """
-    published = fit_study(average_seeds(load_published()))
+    published = fit_study(average_seeds(load_published()), protocol="published")
     written = save_figure(figure_1(published, runs), out, "figure_1")
     written += save_figure(figure_2(published), out, "figure_2")
     if runs is not None and any(series.kind == "map" for series in runs.series):

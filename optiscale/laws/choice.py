@@ -144,8 +144,7 @@ class Choice:
         log_loss, deviation = self._mean_and_spread(law, x)
         reach = self._reach(x)
         held = self.spread.get(law or "")
-        quantile = np.full(log_loss.shape, float(stats.norm.ppf(0.5 + level / 2.0)))
-        half = quantile * deviation
+        half = float(stats.t.ppf(0.5 + level / 2.0, self._dof(law))) * deviation
         if held is not None:
             half = np.maximum(half, float(stats.t.ppf(0.5 + level / 2.0, held.dof)) * held.rate * reach)
         if of == "run":
@@ -176,6 +175,16 @@ class Choice:
         variance = np.sum(share * (np.stack(variances) + (np.stack(logs) - mean) ** 2), axis=0)
         return mean, np.sqrt(variance)
 
+    def _dof(self, law: str | None) -> int:
+        """Degrees of freedom that the size of the errors is from: of the seeds, or of the residuals if those set it."""
+        laws = (
+            [law] if law is not None else [name for name, weight in self.weights.items() if weight > _SMALLEST_WEIGHT]
+        )
+        fits = [self.fits[name] for name in laws if name in self.fits]
+        from_residuals = [fit for fit in fits if self.noise is None or float(fit.redchi or 0.0) > 1.0]
+        dofs = [max(1, fit.n - fit.k) for fit in from_residuals]
+        return min([*dofs, *([] if self.noise is None else [max(1, self.noise.dof)])])
+
     def _reach(self, x: Mapping[str, ArrayLike]) -> Array:
         return reach_beyond({name: np.asarray(values, dtype=float) for name, values in x.items()}, self.largest)
 
@@ -205,7 +214,7 @@ class Choice:
 
 
 def reach_beyond(x: Mapping[str, Array], largest: Mapping[str, float]) -> Array:
-    """Natural logarithm of the factor by which x lies beyond the points, in the direction where that is largest; >= 0."""
+    """Return ln of the factor by which x lies beyond the points, in the direction where that is largest; >= 0."""
     beyond = [np.log(values / largest[name]) for name, values in sizes_of(x).items()]
     return np.maximum(np.max(np.broadcast_arrays(*beyond), axis=0), 0.0)
 
@@ -263,13 +272,10 @@ def choose_many(
 
 
 def supported(fits: Mapping[str, LawFit]) -> list[str]:
-    """Laws whose BIC is within ten of the lowest; all that were fitted where there is no BIC."""
+    """Laws whose BIC is within ten of the lowest."""
     fitted = {name: fit for name, fit in fits.items() if fit.fitted}
-    ranked = {name: fit.bic for name, fit in fitted.items() if fit.bic is not None}
-    if not ranked:
-        return list(fitted)
-    lowest = min(value for value in ranked.values())
-    return [name for name, value in ranked.items() if value <= lowest + NO_SUPPORT]
+    lowest = min((float(fit.bic or 0.0) for fit in fitted.values()), default=0.0)
+    return [name for name, fit in fitted.items() if float(fit.bic or 0.0) <= lowest + NO_SUPPORT]
 
 
 def _choose(points: Points, fits: Mapping[str, LawFit], table: Mapping[str, Holdout], noise: Noise | None) -> Choice:
@@ -282,10 +288,12 @@ def _choose(points: Points, fits: Mapping[str, LawFit], table: Mapping[str, Hold
         reason = f"lowest error at held-out larger sizes ({judged[str(best)].skill:.2f} of the last value's)"
         reason += f"; {others} laws have no support (BIC)" if others else ""
     else:
-        ranked = {name: (fits[name].bic if fits[name].bic is not None else np.inf, fits[name].k) for name in candidates}
+        ranked = {name: (float(fits[name].bic or 0.0), fits[name].k) for name in candidates}
         best = min(ranked, key=lambda name: ranked[name]) if ranked else None
-        weights = {} if best is None else {best: 1.0}
-        reason = "too few sizes to hold any out: the lowest BIC, or the fewest parameters where there is none"
+        lowest = min((bic for bic, _ in ranked.values()), default=0.0)
+        likely = {name: float(np.exp(-0.5 * (bic - lowest))) for name, (bic, _) in ranked.items()}
+        weights = {name: value / sum(likely.values()) for name, value in likely.items()}
+        reason = "too few sizes to hold any out: the lowest BIC, and weights by BIC"
         if best is None:
             reason = next((fit.message for fit in fits.values()), "no law to fit")
     rows = [_row(name, fits.get(name), table.get(name), weights.get(name, 0.0)) for name in [LAST_VALUE, *fits]]

@@ -70,7 +70,7 @@ class Comparison:
         return self.printed == self.ours
 
 
-def fit_published() -> dict[FitKey, LawFit]:
+def fit_all_published() -> dict[FitKey, LawFit]:
     """Fit every law of the published tables to the published losses, by study, model and law."""
     losses = load_published()
     return {
@@ -232,7 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Write the page, to the path given or to ``docs/published-numbers.md``."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     path = Path(given[0]) if given else DEFAULT_PATH
-    fits = fit_published()
+    fits = fit_all_published()
     with atomic_write(path, "w") as stream:
         stream.write(to_markdown(compare(fits), fits))
 

@@ -46,7 +46,7 @@ def verdict(law: Law, points: Points, residuals: Array, redchi: float, k: int, n
 def identifiability(
     law: Law, points: Points, values: Array, stderr: Array | None, held: NDArray[np.bool_], condition: float
 ) -> tuple[str, ...]:
-    """Warnings: too few points, bounds, breaks outside the data, slopes that cannot be told apart, too short a range."""
+    """Warn of too few points, bounds, breaks outside the data, slopes that cannot be told apart, too short a range."""
     n, k = len(points), len(values)
     notes = []
     if n <= k + 1:

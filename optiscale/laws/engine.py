@@ -67,7 +67,7 @@ def _turns(residuals: Array, cost: Cost) -> Array:
 
 
 def jacobian(residuals: Residuals, values: Array, rows: Rows, base: Array | None = None) -> Array:
-    """Derivatives of the residuals, (r, n, k): forward differences from `base`, central ones without it."""
+    """Differentiate the residuals, (r, n, k): forward differences from `base`, central ones without it."""
     r, k = values.shape
     step = np.maximum(np.abs(values) * (_STEP if base is not None else 1e-5), _SMALLEST_STEP)
     shift = step[:, None, :] * np.eye(k)  # (r, k, k)
@@ -170,9 +170,9 @@ def _steps(
     normal: Array, descent: Array, scale: Array, damping: Array, fixed: NDArray[np.bool_], values: Array,
     low: Array, high: Array, active: Rows,
 ) -> tuple[Array, Array]:  # fmt: skip
-    """Damped step of each active row, (r, k), kept within the bounds, and the gain that the quadratic model predicts."""
+    """Damped step of each active row, (r, k), kept within the bounds, and the gain that the model predicts."""
     here, down = values[active], descent[active]
-    blocked = fixed[active] | ((here <= low) & (down < 0)) | ((here >= high) & (down > 0))
+    blocked: NDArray[np.bool_] = fixed[active] | ((here <= low) & (down < 0)) | ((here >= high) & (down > 0))
     width = np.maximum(scale[active], 1e-30)
     k = here.shape[1]
     inner = np.arange(k)
@@ -187,11 +187,11 @@ def _steps(
         return np.asarray(np.linalg.solve(scaled, (target / size)[..., None])[..., 0] / size)
 
     step = solve(blocked)
-    crosses = ((here + step < low) | (here + step > high)) & ~blocked
+    crosses: NDArray[np.bool_] = np.asarray(((here + step < low) | (here + step > high)) & ~blocked)
     if crosses.any():  # go to the bound along what crosses it, and solve again for the rest
-        again = crosses.any(axis=1)
+        again = np.any(crosses, axis=1)
         edge = np.clip(here + step, low, high) - here
-        step = np.where(again[:, None], np.where(crosses, edge, step), step)
+        step = np.where(np.asarray(again)[:, None], np.where(crosses, edge, step), step)
     step = np.clip(here + step, low, high) - here
     model = np.einsum("ri,rij,rj->r", step, normal[active], step)
     gain = 2.0 * np.einsum("ri,ri->r", step, np.where(blocked, 0.0, down)) - model

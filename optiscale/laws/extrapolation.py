@@ -190,7 +190,7 @@ def rolling_origins(
 
 
 def reach_of(points: Points, origin: Origin) -> Array:
-    """Natural logarithm of the factor by which each held-out point lies beyond those fitted, where that is largest."""
+    """Return ln of the factor by which each held-out point lies beyond those fitted, where that is largest."""
     held = sizes_of({name: values[origin.held] for name, values in points.x.items()})
     known = sizes_of({name: values[origin.train] for name, values in points.x.items()})
     return np.max([np.log(held[name] / known[name].max()) for name in held], axis=0)

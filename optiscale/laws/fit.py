@@ -232,7 +232,7 @@ def covariance_of(data: Data, values: Array, held: NDArray[np.bool_]) -> tuple[A
 def _alternatives(ends: Found, best: int, unit: float) -> tuple[Alternative, ...]:
     """Near-optimal parameters that differ from the best and from each other by more than a twentieth in any."""
     kept = [ends.values[best]]
-    found = []
+    found: list[Alternative] = []
     for i in np.argsort(ends.cost):
         delta = float(ends.cost[i] - ends.cost[best]) / unit
         if not delta <= NEAR_OPTIMAL or len(found) == _MOST_ALTERNATIVES:

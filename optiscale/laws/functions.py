@@ -6,8 +6,8 @@ unit of the loss that was fitted. Every function broadcasts its arguments and re
 
 Sources: M. Großmann, M. Grunert, E. Runge, "Broken neural scaling laws in materials science", arXiv:2602.05702 (power,
 floor, broken, broken with amplitude); I. Alabdulmohsin, B. Neyshabur, X. Zhai, "Revisiting neural scaling laws in
-language and vision", arXiv:2209.06640 (M1 to M4, of which M1 is the power law and M2 the one with a floor); E. Caballero
-et al., "Broken neural scaling laws", arXiv:2210.14891 (free sharpness, one and two breaks).
+language and vision", arXiv:2209.06640 (M1 to M4, of which M1 is the power law and M2 the one with a floor);
+E. Caballero et al., "Broken neural scaling laws", arXiv:2210.14891 (free sharpness, one and two breaks).
 
 Notes
 -----
@@ -149,7 +149,7 @@ def m4(x: ArrayLike, log10_x0: ArrayLike, a: ArrayLike, b: ArrayLike, Linf: Arra
     Linf, L0
         Loss at infinite and at no x, L0 > Linf.
     """
-    low, b = np.asarray(Linf, dtype=float), np.maximum(np.asarray(b, dtype=float), 0.0)
+    low, b = np.asarray(Linf, dtype=float), np.asarray(np.maximum(b, 0.0), dtype=float)
     span = np.maximum(np.asarray(L0, dtype=float) - low, 1e-12)
     target = np.clip(np.asarray(a) * log_ratio(log10_x0, x), -_LARGEST_EXPONENT, _LARGEST_EXPONENT)
     target = target - (1.0 - b) * np.log(span)

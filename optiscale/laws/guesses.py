@@ -158,16 +158,16 @@ def guess_chinchilla(x: Mapping[str, Array], loss: Array) -> dict[str, float]:
 
 
 def guess_coupled(x: Mapping[str, Array], loss: Array) -> dict[str, float]:
-    """The Hoffmann map without break."""
+    """Start at the Hoffmann map without break."""
     return {**guess_chinchilla(x, loss), "g": 0.7}
 
 
 def guess_coupled_broken(x: Mapping[str, Array], loss: Array) -> dict[str, float]:
-    """The Kaplan map's start with the coupling of that map."""
+    """Take the Kaplan map's start with the coupling of that map."""
     start = _guess_map(x, loss)
     return {**start, "g": max(abs(start["a2"]), 0.1)}
 
 
 def guess_coupled_drift(x: Mapping[str, Array], loss: Array) -> dict[str, float]:
-    """The coupled broken map at rest."""
+    """Start at the coupled broken map."""
     return {**guess_coupled_broken(x, loss), "d": 0.01}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,40 +16,51 @@ _STD_SPELLINGS = (STD, "val_loss_std_ddof0")
 _RUN_KEY = ("study", "model", "D", "N", "width", "seed", "subset_seed")
 _POINT_KEY = ("study", "model", "D", "N", "width")
 _FINISHED = "finished"
-LEFT_OUT = "left_out"
+LEFT_OUT, LOSS = "left_out", "loss"
+_FILE = "_file"
+_UNNAMED = "model"
 
 
-def read_losses(path_or_frame: str | Path | pd.DataFrame) -> pd.DataFrame:
-    """Read a table of validation losses and check it.
+def read_losses(
+    tables: str | Path | pd.DataFrame | Sequence[str | Path], *, loss: str | None = None, by: str | None = None
+) -> pd.DataFrame:
+    """Read one or more tables of losses and check them.
 
-    Two layouts are understood: a row a run, with columns model, D, N, seed, val_loss; or a row a point, averaged over
-    seeds, with model, D, N, val_loss_mean, val_loss_std (population standard deviation; also spelt
-    val_loss_std_ddof0) and optionally n_seeds. Optional in both: study, width, message_passing (joined to the model's
-    name unless it ends with it), status (rows that are not "finished" are left out). Other columns are kept.
+    Two layouts are understood: a row a run, with columns D, N, seed, val_loss; or a row a point, averaged over seeds,
+    with D, N, val_loss_mean, val_loss_std (population standard deviation; also spelt val_loss_std_ddof0) and optionally
+    n_seeds. Optional in both: study, model, width, message_passing (joined to the model's name unless it ends with it),
+    status (rows that are not "finished" are left out). Other columns are kept. The order of the rows does not matter.
 
     Parameters
     ----------
-    path_or_frame
-        A Parquet or CSV file, or the frame itself, which is not changed.
+    tables
+        A Parquet or CSV file, several of them, or a frame, which is not changed.
+    loss
+        Column of the loss, such as ``"val_eps_loss"``; its mean and deviation are then ``<loss>_mean`` and
+        ``<loss>_std``. ``val_loss``, or else ``loss``, if not given.
+    by
+        Column by which to split what is fitted, such as a group of materials; each value becomes a study of its own.
 
     Returns
     -------
     DataFrame
-        The checked rows; ``attrs["left_out"]`` is the number of rows left out for their status.
+        The checked rows, the chosen loss as val_loss or val_loss_mean; ``attrs["left_out"]`` is the number of rows left
+        out for their status, ``attrs["loss"]`` the name of the loss.
 
     Raises
     ------
     UserError
-        If the file cannot be read, a column is missing, a value is impossible, a row is doubled, or nothing is left.
+        If a file cannot be read, a column is missing, a value is impossible, a row is doubled, or nothing is left.
     """
-    frame, source = _read(path_or_frame)
+    frame, source = _read_all(tables)
+    frame, name = _choose_loss(frame, source, loss)
     frame = frame.rename(columns={_STD_SPELLINGS[1]: STD})
     averaged = MEAN in frame.columns and "val_loss" not in frame.columns
-    needed = ["model", "D", "N", *((MEAN, STD) if averaged else ("seed", "val_loss"))]
-    missing = [name for name in needed if name not in frame.columns]
+    needed = ["D", "N", *((MEAN, STD) if averaged else ("seed", "val_loss"))]
+    missing = [one for one in needed if one not in frame.columns]
     if missing:
         raise UserError(
-            f"{source}: no column {', '.join(missing)}: needs model, D, N and either seed, val_loss or {MEAN}, {STD}"
+            f"{source}: no column {', '.join(missing)}: needs D, N and either seed, val_loss or {MEAN}, {STD}"
         )
     left_out = 0
     if "status" in frame.columns:
@@ -59,12 +71,14 @@ def read_losses(path_or_frame: str | Path | pd.DataFrame) -> pd.DataFrame:
         remedy = f"all {left_out} rows are unfinished: finish the runs first" if left_out else "add a row a run"
         raise UserError(f"{source}: no losses to fit: {remedy}")
     frame = _name_models(frame.reset_index(drop=True))
+    if by is not None:
+        frame = _split_by(frame, source, by)
     _check_values(frame, source, averaged=averaged)
     _check_duplicates(frame, source, averaged=averaged)
     numbers = ["D", "N", *((MEAN, STD) if averaged else ("val_loss",))]
     frame = frame.assign(**{name: pd.to_numeric(frame[name]) for name in numbers})
-    frame = frame.astype({"D": "int64", "N": "int64"})
-    frame.attrs = {LEFT_OUT: left_out}
+    frame = frame.drop(columns=_FILE, errors="ignore").astype({"D": "int64", "N": "int64"})
+    frame.attrs = {LEFT_OUT: left_out, LOSS: name}
     return frame
 
 
@@ -96,26 +110,74 @@ def average_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     return points
 
 
-def _read(path_or_frame: str | Path | pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    if isinstance(path_or_frame, pd.DataFrame):
-        return path_or_frame.copy(), "losses"
-    path = Path(path_or_frame)
+def read_table(path: str | Path) -> pd.DataFrame:
+    """Read a Parquet or CSV table.
+
+    Raises
+    ------
+    UserError
+        If there is no such file, it has another ending, or it cannot be read.
+    """
+    path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path}: no such file: give a Parquet or CSV table of losses")
+        raise UserError(f"{path}: no such file: give a Parquet or CSV table")
     suffix = path.suffix.lower()
     if suffix not in {".parquet", ".csv"}:
         raise UserError(f"{path}: cannot read {suffix or 'a file without an ending'}: give a .parquet or .csv table")
     try:
-        return (pd.read_parquet(path) if suffix == ".parquet" else pd.read_csv(path)), str(path)
+        return pd.read_parquet(path) if suffix == ".parquet" else pd.read_csv(path)
     except pd.errors.EmptyDataError as error:
-        raise UserError(f"{path}: the file is empty: write the losses again") from error
+        raise UserError(f"{path}: the file is empty: write it again") from error
     except (pa.ArrowException, OSError, pd.errors.ParserError, UnicodeDecodeError) as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: not a readable {suffix[1:]} table ({first_line}): write it again") from error
 
 
+def _read_all(tables: str | Path | pd.DataFrame | Sequence[str | Path]) -> tuple[pd.DataFrame, str]:
+    """Read all tables into one frame; its rows remember their file where there is more than one."""
+    if isinstance(tables, pd.DataFrame):
+        return tables.copy(), "losses"
+    paths = [tables] if isinstance(tables, str | Path) else list(tables)
+    if not paths:
+        raise UserError("no table of losses: give a Parquet or CSV file")
+    frames = [read_table(path) for path in paths]
+    if len(paths) == 1:
+        return frames[0], str(paths[0])
+    layouts = {"seed" in frame.columns for frame in frames}
+    source = ", ".join(str(path) for path in paths)
+    if len(layouts) > 1:
+        raise UserError(f"{source}: some have a row a run, some a row a point: give tables of one layout")
+    return pd.concat([one.assign(**{_FILE: str(path)}) for one, path in zip(frames, paths, strict=True)]), source
+
+
+def _choose_loss(frame: pd.DataFrame, source: str, loss: str | None) -> tuple[pd.DataFrame, str]:
+    """Give the wanted loss the name val_loss, or its mean and deviation theirs."""
+    if loss is None:
+        known = {"val_loss", MEAN} & set(frame.columns)
+        loss = "val_loss" if known or not {"loss", "loss_mean"} & set(frame.columns) else "loss"
+    if loss == "val_loss":
+        return frame, loss
+    renamed = {loss: "val_loss", f"{loss}_mean": MEAN, f"{loss}_std": STD, f"{loss}_std_ddof0": STD}
+    found = {old: new for old, new in renamed.items() if old in frame.columns}
+    if not found:
+        numeric = [str(name) for name in frame.select_dtypes("number").columns if name not in {*_RUN_KEY, "n_seeds"}]
+        raise UserError(f"{source}: no column {loss}: choose one of {', '.join(numeric) or 'none'}")
+    return frame.drop(columns=[new for new in renamed.values() if new in frame.columns]).rename(columns=found), loss
+
+
+def _split_by(frame: pd.DataFrame, source: str, by: str) -> pd.DataFrame:
+    if by not in frame.columns:
+        raise UserError(f"{source}: no column {by} to split by: choose one of {', '.join(map(str, frame.columns))}")
+    if frame[by].isna().any():
+        raise UserError(f"{source}: {by} of row {int(np.argmax(frame[by].isna()))} is missing: fill it in")
+    study = frame["study"].astype(str) + ", " if "study" in frame.columns else ""
+    return frame.assign(study=study + f"{by} = " + frame[by].astype(str))
+
+
 def _name_models(frame: pd.DataFrame) -> pd.DataFrame:
     """Join message_passing to the model's name, so that two variants of a network are two networks."""
+    if "model" not in frame.columns:
+        frame = frame.assign(model=_UNNAMED)
     if "message_passing" not in frame.columns:
         return frame
     names = [
@@ -153,4 +215,7 @@ def _check_duplicates(frame: pd.DataFrame, source: str, *, averaged: bool) -> No
     if doubled.any():
         first = frame.loc[doubled, key].iloc[0]
         named = ", ".join(f"{name} {first[name]}" for name in key)
+        if _FILE in frame.columns:
+            same = (frame[key] == first).all(axis=1)
+            named += " in " + " and ".join(dict.fromkeys(frame.loc[same, _FILE]))
         raise UserError(f"{source}: {int(doubled.sum())} rows are doubled, first {named}: keep one row each")

@@ -125,13 +125,13 @@ class Noise:
     dof: int = 0
 
     def run(self, loss: ArrayLike, size: ArrayLike) -> Array:
-        """Standard deviation of one run with the given mean loss and data size."""
+        """Return the standard deviation of one run with the given mean loss and data size."""
         loss = np.asarray(loss, dtype=float)
         level = np.ones_like(loss) if self.weights == "pooled-absolute" else loss
         return self.scale * level * np.exp(self.slope * np.log(np.asarray(size, dtype=float) / self.reference))
 
     def mean(self, points: Points) -> Array:
-        """Standard deviation of the mean of each point, (n,)."""
+        """Return the standard deviation of the mean of each point, (n,)."""
         return self.run(points.loss, points.size) / np.sqrt(points.n_seeds)
 
     def to_dict(self) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def _not_negative(design: Array, target: Array) -> Array:
             better = chi2 < best
             best[better] = chi2[better]
             chosen[better] = 0.0
-            chosen[np.ix_(better, subset)] = solution[better]
+            chosen[np.ix_(np.flatnonzero(better), np.array(subset))] = solution[better]
     return chosen / scale
 
 

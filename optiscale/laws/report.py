@@ -1,7 +1,8 @@
 """Tables of fits in Markdown and LaTeX (booktabs), in the layout of arXiv:2602.05702.
 
-Per study and kind of series: AICc of every form with the best in bold, then one table a law with its parameters, their
-standard errors, the number of points and the reduced chi-square, which the paper leaves out.
+Per study and kind of series: error at held-out larger sizes, beside the last value, then AICc and BIC of every form, the
+law to use in bold; what is said about a break; then one table a law with its parameters, their standard errors, the
+number of points and the reduced chi-square. In the published protocol there is nothing held out and no break, as there.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from optiscale.io import atomic_write
+from optiscale.laws.extrapolation import LAST_VALUE
 from optiscale.laws.registry import LAWS, LOG_PREFIX, Law
 from optiscale.laws.result import LawFit
 from optiscale.laws.study import Series, StudyFits
@@ -130,12 +132,15 @@ def _latex(series: Sequence[Series], kinds: Sequence[str], notes: Sequence[str])
 
 
 def _all_notes(series: Sequence[Series], notes: Sequence[str]) -> list[str]:
-    own = [
-        f"{one.model}, {_fixed(one)}, {LAWS[name].label if name in LAWS else name}: {'; '.join(fit.notes)}"
-        for one in series
-        for name, fit in one.fits.items()
-        if fit.notes
-    ]
+    """Notes of the fits; of those that were chosen among by held-out error only of the law to use and of the broken one."""
+    own = []
+    for one in series:
+        shown = None if one.choice is None else {one.best, None if one.breaks is None else one.breaks.broken}
+        own += [
+            f"{one.model}, {_fixed(one)}, {LAWS[name].label if name in LAWS else name}: {'; '.join(fit.notes)}"
+            for name, fit in one.fits.items()
+            if fit.notes and (shown is None or name in shown)
+        ]
     return [*notes, *own]
 
 
@@ -145,22 +150,68 @@ def _tables(series: Sequence[Series], kinds: Sequence[str]) -> list[_Table]:
         chosen = [one for one in series if one.kind == kind]
         if chosen:
             names = list(dict.fromkeys(name for one in chosen for name in one.fits))
-            tables.append(_aicc_table(kind, chosen, names))
+            held_out = any(one.choice is not None for one in chosen)
+            if held_out:
+                tables.append(_held_out_table(kind, chosen, names))
+            tables.append(_criterion_table(kind, chosen, names, "AICc"))
+            if held_out:
+                tables.append(_criterion_table(kind, chosen, names, "BIC"))
+            if any(one.breaks is not None for one in chosen):
+                tables.append(_break_table(kind, chosen))
             tables += [_law_table(kind, chosen, LAWS[name]) for name in names if name in LAWS]
     return tables
 
 
-def _aicc_table(kind: str, series: Sequence[Series], names: Sequence[str]) -> _Table:
+def _labels(names: Sequence[str]) -> list[str]:
+    return [LAWS[name].label if name in LAWS else name for name in names]
+
+
+def _held_out_table(kind: str, series: Sequence[Series], names: Sequence[str]) -> _Table:
     rows: list[list[_Cell]] = []
     for one in series:
+        table = {} if one.choice is None else {row.law: row for row in one.choice.table}
+        cells: list[_Cell] = [one.model, _fixed(one)]
+        for name in [LAST_VALUE, *names]:
+            row = table.get(name)
+            error = None if row is None or row.rmsle is None else 100.0 * row.rmsle
+            cells.append(_Number(error, bold=name == one.best))
+        rows.append([*cells, LAWS[one.best].label if one.best in LAWS else "none"])
+    caption = (
+        f"{_TITLES[kind]}: error at held-out larger sizes in per cent (root mean square of ln), the law to use in bold"
+    )
+    return _Table(caption, ("", ""), ["network", "fixed", LAST_VALUE, *_labels(names), "law to use"], rows)
+
+
+def _criterion_table(kind: str, series: Sequence[Series], names: Sequence[str], criterion: str) -> _Table:
+    rows: list[list[_Cell]] = []
+    for one in series:
+        values = {name: fit.aicc if criterion == "AICc" else fit.bic for name, fit in one.fits.items()}
+        lowest = min((value for value in values.values() if value is not None), default=None)
         cells: list[_Cell] = [one.model, _fixed(one), str(len(one.points))]
         for name in names:
-            fit = one.fits.get(name)
-            cells.append(_Number(None if fit is None else fit.aicc, bold=name == one.best))
+            bold = name == one.best if one.choice is None else values.get(name) == lowest
+            cells.append(_Number(values.get(name), bold=bold))
         rows.append(cells)
-    labels = [LAWS[name].label if name in LAWS else name for name in names]
-    caption = f"{_TITLES[kind]}: AICc of every form, the best in bold"
-    return _Table(caption, ("", ""), ["network", "fixed", "points", *labels], rows)
+    caption = f"{_TITLES[kind]}: {criterion} of every form, the best in bold"
+    return _Table(caption, ("", ""), ["network", "fixed", "points", *_labels(names)], rows)
+
+
+def _break_table(kind: str, series: Sequence[Series]) -> _Table:
+    rows: list[list[_Cell]] = []
+    for one in series:
+        if one.breaks is not None:
+            where = one.breaks.position
+            ends = [short(where.low), short(where.value), short(where.high)]
+            laws = [LAWS[name].label if name in LAWS else name for name in (one.breaks.broken, one.breaks.simple)]
+            rows.append([one.model, _fixed(one), *laws, *ends, one.breaks.verdict])
+    level = next(one.breaks.position.level for one in series if one.breaks is not None)
+    columns = ["network", "fixed", "with break", "without", "from", "break at", "to", "verdict"]
+    return _Table(f"{_TITLES[kind]}: is it broken? ({100 * level:.0f} % interval)", ("", ""), columns, rows)
+
+
+def short(value: float | None) -> str:
+    """Write a size with three digits; ``open`` where an interval has no end."""
+    return "open" if value is None else f"{value:.3g}"
 
 
 def _law_table(kind: str, series: Sequence[Series], law: Law) -> _Table:

@@ -48,7 +48,7 @@ class LawFit:
         Covariance of the law's parameters in their order, (k, k); zero for a parameter held at its bound.
     aicc, bic
         n ln(RSS/n) plus 2k + (2k^2 + 2k)/(n - k - 1), or plus k ln n; RSS of the residuals, weighted in our protocol
-        (weights of geometric mean one) and unweighted in the published one. None if n - k - 1 <= 0.
+        (weights of geometric mean one) and unweighted in the published one. AICc is None if n - k - 1 <= 0.
     chi2, redchi
         Sum of squared weighted residuals, and that over n - k. In our protocol a residual is measured in standard
         deviations of the mean over seeds, so that redchi is near 1 where seed noise explains the residuals.
@@ -181,10 +181,10 @@ def aicc_of(residuals: ArrayLike, k: int) -> float | None:
 
 
 def bic_of(residuals: ArrayLike, k: int) -> float | None:
-    """Schwarz's criterion of residuals (n,), n ln(RSS/n) + k ln n; None where :func:`aicc_of` is."""
+    """Schwarz's criterion of residuals (n,), n ln(RSS/n) + k ln n; None if n <= k."""
     residuals = np.asarray(residuals, dtype=float)
     n = residuals.size
-    return _log_likelihood(residuals) + k * float(np.log(n)) if n - k - 1 > 0 else None
+    return _log_likelihood(residuals) + k * float(np.log(n)) if n > k else None
 
 
 def _log_likelihood(residuals: Array) -> float:

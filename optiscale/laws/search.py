@@ -93,13 +93,13 @@ class Data:
         return [values[index, has] for values in self.variables], self.loss[index, has], self.sigma[index, has]
 
     def take(self, chosen: Rows) -> Data:
-        """The chosen sets alone."""
+        """Keep the chosen sets."""
         variables = [values[chosen] for values in self.variables]
         return Data(self.law, variables, self.loss[chosen], self.sigma[chosen], self.space, self.cost)
 
 
 def draw_starts(data: Data, index: int, count: int, rng: np.random.Generator) -> Array:
-    """Starts for one set of points, (count, k): the law's guess, the best of many draws, and some of the others.
+    """Draw starts for one set of points, (count, k): the law's guess, the best of many draws, and some of the others.
 
     Draws scatter around the guess: breaks over the range of the points, other lengths by a decade, exponents and levels
     by a factor of about two; parameters that the law is linear in are solved for (variable projection).
