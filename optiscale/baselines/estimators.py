@@ -106,10 +106,13 @@ class MagpieBaseline:
         from sklearn.ensemble import RandomForestRegressor
         from sklearn.linear_model import Ridge
         from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
+        from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
         if isinstance(self.config, MagpieRidge):
-            return make_pipeline(StandardScaler(), Ridge(alpha=self.config.alpha))
+            # no further than the training materials reach: a feature that hardly varies among them (a magnetic moment)
+            # would otherwise throw a material where it does off by hundreds
+            inside = MinMaxScaler(clip=True)
+            return make_pipeline(inside, StandardScaler(), Ridge(alpha=self.config.alpha))
         return RandomForestRegressor(
             n_estimators=self.config.trees,
             max_leaf_nodes=self.config.leaves,

@@ -26,7 +26,7 @@ class MagpieForest(Strict):
 
 
 class MagpieRidge(Strict):
-    """Ridge regression on the standardized Magpie features of the composition.
+    """Ridge regression on the standardized Magpie features of the composition, kept in the range of the training's.
 
     Attributes
     ----------

@@ -29,13 +29,24 @@ def test_ridge_is_the_closed_form() -> None:
     features, spectrum, scalars = materials(50)
     fresh = materials(7, seed=1)[0]
     said = MagpieBaseline(RIDGE, seed=0).fit(features, spectrum, scalars).predict(fresh)
-    # minimum of |y - mean - Z w|^2 + alpha |w|^2 with Z the standardized features
+    # minimum of |y - mean - Z w|^2 + alpha |w|^2 with Z the standardized features; fresh ones are kept in their range
     mean, std = features.mean(axis=0), features.std(axis=0)
     z = (features - mean) / std
+    fresh = fresh.clip(features.min(axis=0), features.max(axis=0))
     for true, predicted in zip((spectrum, scalars), said, strict=True):
         assert predicted is not None
         weights = np.linalg.solve(z.T @ z + RIDGE.alpha * np.eye(N_FEATURES), z.T @ (true - true.mean(axis=0)))
         np.testing.assert_allclose(predicted, true.mean(axis=0) + (fresh - mean) / std @ weights, rtol=1e-6, atol=1e-8)
+
+
+def test_ridge_does_not_extrapolate_a_feature_that_hardly_varied() -> None:
+    features, spectrum, scalars = materials(50)
+    features[:, 100] = np.where(np.arange(50) == 7, 1e-4, 0.0)
+    strange = features[:5].copy()
+    strange[:, 100] = 2.1  # as the magnetic moment of iron among copper's
+    _, said = MagpieBaseline(RIDGE, seed=0).fit(features, spectrum, scalars).predict(strange)
+    assert said is not None
+    assert np.ptp(scalars) > np.abs(said - scalars[:5]).max()
 
 
 def test_n_of_ridge_counts_coefficients_and_intercepts() -> None:

@@ -45,6 +45,37 @@ def test_what_is_wrong_is_said_in_one_line(override: str, said: str) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("models.magpie-forest.baseline.type=magpie-tree", "models.magpie-forest.baseline: input tag 'magpie-tree'"),
+        ("models.magpie-forest.baseline.leavs=3", "leavs; did you mean 'leaves'?"),
+        ("models.magpie-ridge.baseline.leaves=3", "leaves; known fields: type, alpha"),
+        ("models.magpie-ridge.baseline.alpha=0", "alpha: input should be greater than 0 (got 0)"),
+        ("models.magpie-ridge.optimizer={lr: 1.0e-3}", "a baseline has no network and no optimizer"),
+        (
+            "models.magpie-ridge.baseline=null",
+            "models.magpie-ridge: field network is missing; add it, or name a baseline",
+        ),
+        ("grid.0.trees=[3]", "grid has trees for 'OptiMetal2B-TC', which is no forest"),
+        ("grid.2.trees=[3]", "grid has trees for 'magpie-ridge', which is no forest"),
+        ("grid.1.widths=[3]", "grid has widths for 'magpie-forest', which is a baseline; a forest varies in trees"),
+        ("grid.1.trees=[3, 3]", "grid.1.trees: [3, 3] repeats a value"),
+    ],
+)
+def test_what_is_wrong_with_a_baseline_is_said_in_one_line(override: str, said: str) -> None:
+    with pytest.raises(UserError) as error:
+        load_study(EXPERIMENTS / "baselines.yaml", [override])
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_study_of_baselines_reads_back_equal(tmp_path: Path) -> None:
+    study = load_study(EXPERIMENTS / "baselines.yaml")
+    save_study(study, tmp_path / "study.yaml")
+    assert load_study(tmp_path / "study.yaml") == study
+
+
 def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.yaml: cannot be read"):
         load_study(tmp_path / "nowhere.yaml")
