@@ -127,7 +127,13 @@ def _is_settled(out: Path, name: str, retry_failed: bool) -> bool:
 
 
 def recipe_job(
-    material: PlannedMaterial, *, out: Path, plan: MaterialPlan, version: int = NEWEST, nice: int = 0
+    material: PlannedMaterial,
+    *,
+    out: Path,
+    plan: MaterialPlan,
+    version: int = NEWEST,
+    nice: int = 0,
+    changes: dict[str, float] | None = None,
 ) -> dict[str, Any]:
     """Job for ``gpaw_recipe.py``: everything it must know of a material, as JSON values."""
     atoms = material.build()
@@ -137,6 +143,7 @@ def recipe_job(
         "recipe_version": version,
         "plan": f"{plan.name}-{plan.version}",
         "nice": nice,
+        "changes": changes or {},
         "prototype": material.prototype,
         "volume_scale": material.volume_scale,
         "cell": atoms.cell.array.tolist(),
