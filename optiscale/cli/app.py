@@ -24,6 +24,7 @@ Set = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override a field, e.g. --set training.batch_size=32."),
 ]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder of the results.", show_default=False)]
+DataSource = Annotated[str, typer.Argument(metavar="[SOURCE]", help="dft-shelf, or the folder of a data set.")]
 Runs = Annotated[
     list[Path],
     typer.Argument(
@@ -166,6 +167,32 @@ def data_build(
     from optiscale.cli.data import build
 
     build(source, out=out)
+
+
+@data_app.command("check")
+def data_check(
+    source: DataSource = "dft-shelf",
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Report with every finding, JSON.", show_default=False)
+    ] = None,
+) -> None:
+    """Check files and physics of a data set: status 1 if something cannot be."""
+    from optiscale.cli.data_check import check
+
+    check(source, out=out)
+
+
+@data_app.command("info")
+def data_info(
+    source: DataSource = "dft-shelf",
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder of the pictures.", show_default=False)
+    ] = None,
+) -> None:
+    """Show what a data set holds: counts, ranges, split, elements, sites; with --out as pictures too."""
+    from optiscale.cli.data_info import info
+
+    info(source, out=out)
 
 
 @data_app.command("import")
