@@ -124,47 +124,14 @@ def check_crystal(crystal: Crystal) -> None:
             f"{name}: the cell has {volume:.3g} Å^3 an atom, below {MIN_VOLUME:g}; "
             "give three independent lattice vectors in Å, as rows"
         )
-    distance = shortest_distance(lattice, position)
-    if distance < MIN_DISTANCE:
+    from vesin import NeighborList
+
+    pairs = NeighborList(cutoff=MIN_DISTANCE, full_list=False)
+    (lengths,) = pairs.compute(
+        points=np.ascontiguousarray(position), box=np.ascontiguousarray(lattice), periodic=True, quantities="d"
+    )
+    if len(lengths):
         raise UserError(
-            f"{name}: two atoms are {distance:.3g} Å apart, below {MIN_DISTANCE:g} Å; "
+            f"{name}: two atoms are {lengths.min():.3g} Å apart, below {MIN_DISTANCE:g} Å; "
             "remove the doubled atom or give positions in Å"
         )
-
-
-def shortest_distance(lattice: np.ndarray, position: np.ndarray, *, below: float = MIN_DISTANCE) -> float:
-    """Return the shortest distance between two atoms or an atom and its image, exact where it is under `below`.
-
-    Parameters
-    ----------
-    lattice, position
-        (3, 3) and (n, 3), Å.
-    below
-        Å; longer distances are only known to be at least this.
-
-    Returns
-    -------
-    float
-        Å.
-    """
-    heights = 1 / np.linalg.norm(np.linalg.inv(lattice), axis=0)  # (3,) distances of opposite faces
-    if (heights < 2 * below).any():  # a skew or very small cell
-        from ase.geometry import minkowski_reduce
-
-        lattice = minkowski_reduce(lattice)[0]
-        shortest = float(np.linalg.norm(lattice, axis=1).min())
-        if shortest < below:
-            return shortest  # an atom and its own image
-        # of a reduced cell at least shortest / sqrt(2), so that few images are enough
-        heights = 1 / np.linalg.norm(np.linalg.inv(lattice), axis=0)
-    # A pair closer than `below` differs by at most below / height along each lattice vector.
-    reach = np.floor(below / heights + 0.5).astype(int)
-    images = np.stack(np.meshgrid(*[np.arange(-m, m + 1) for m in reach], indexing="ij"), axis=-1).reshape(-1, 3)
-    fractional = np.linalg.solve(lattice.T, position.T).T
-    difference = fractional[None] - fractional[:, None]
-    difference -= np.round(difference)
-    vectors = (difference[:, :, None] + images) @ lattice  # (n, n, images, 3)
-    squared = (vectors**2).sum(axis=-1)
-    own = np.arange(len(position))
-    squared[own, own, len(images) // 2] = np.inf  # an atom and itself, in the middle of the images
-    return float(np.sqrt(squared.min()))
