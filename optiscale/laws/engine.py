@@ -31,6 +31,7 @@ _SMALLEST_STEP = 1e-9
 _FIRST_DAMPING = 1e-3
 _LARGEST_DAMPING = 1e14
 _FLAT = 1e-12
+_NEVER = 1e100
 _STALLED = 1e-11
 _PATIENCE = 3
 _CHECK_EVERY, _CREEPING = 12, 1e-5
@@ -62,7 +63,7 @@ def influence(residuals: Array, cost: Cost) -> Array:
 
 
 def _turns(residuals: Array, cost: Cost) -> Array:
-    above = np.where(residuals < 0, ASYMMETRIC_AT, np.inf) if cost == "asymmetric" else HUBER_AT
+    above = np.where(residuals < 0, ASYMMETRIC_AT, _NEVER) if cost == "asymmetric" else HUBER_AT
     return np.broadcast_to(above, residuals.shape)
 
 
@@ -143,7 +144,7 @@ def minimise(
         finite = np.isfinite(tried).all(axis=1)
         trial_cost = np.where(finite, cost_of(np.nan_to_num(tried), cost), np.inf)
         drop = costs[active] - trial_cost
-        ratio = drop / np.maximum(gain, 1e-300 + 1e-12 * np.abs(drop))
+        ratio = drop / np.maximum(gain, 1e-300 + 1e-6 * np.abs(drop))
         better = finite & (drop > 0)
         accepted, refused = active[better], active[~better]
         small = (drop[better] <= _STALLED * (costs[accepted] + _FLAT)) & (
@@ -158,7 +159,7 @@ def minimise(
         growth[refused] *= 2.0
         # No step predicts a gain that double precision could show: this is the minimum.
         flat = np.zeros(total, dtype=bool)
-        flat[active] = gain <= 1e-14 * (costs[active] + _FLAT)
+        flat[active] = np.abs(gain) <= 1e-14 * (costs[active] + _FLAT)
         converged[active] = flat[active] | (quiet[active] >= _PATIENCE) | (costs[active] < 1e-25)
         stuck = damping[active] > _LARGEST_DAMPING
         converged[active] |= stuck & (gain <= 1e-9 * (costs[active] + _FLAT))
@@ -177,22 +178,21 @@ def _steps(
     k = here.shape[1]
     inner = np.arange(k)
 
-    def solve(blocked: NDArray[np.bool_]) -> Array:
+    def solve(blocked: NDArray[np.bool_], target: Array) -> Array:
         matrix = np.where(blocked[:, :, None] | blocked[:, None, :], 0.0, normal[active])
         matrix[:, inner, inner] += np.where(blocked, 1.0, damping[active][:, None] * width)
-        target = np.where(blocked, 0.0, down)
         size = np.sqrt(np.maximum(np.einsum("rii->ri", matrix), 1e-300))
         scaled = matrix / (size[:, :, None] * size[:, None, :])
         scaled[:, inner, inner] += 1e-15
+        target = np.where(blocked, 0.0, target)
         return np.asarray(np.linalg.solve(scaled, (target / size)[..., None])[..., 0] / size)
 
-    step = solve(blocked)
+    step = solve(blocked, down)
     crosses: NDArray[np.bool_] = np.asarray(((here + step < low) | (here + step > high)) & ~blocked)
     if crosses.any():  # go to the bound along what crosses it, and solve again for the rest
-        again = np.any(crosses, axis=1)
-        edge = np.clip(here + step, low, high) - here
-        step = np.where(np.asarray(again)[:, None], np.where(crosses, edge, step), step)
+        edge = np.where(crosses, np.clip(here + step, low, high) - here, 0.0)
+        rest = solve(blocked | crosses, down - np.einsum("rij,rj->ri", normal[active], edge))
+        step = np.where(crosses, edge, rest)
     step = np.clip(here + step, low, high) - here
     model = np.einsum("ri,rij,rj->r", step, normal[active], step)
-    gain = 2.0 * np.einsum("ri,ri->r", step, np.where(blocked, 0.0, down)) - model
-    return step, np.maximum(gain, 0.0)
+    return step, 2.0 * np.einsum("ri,ri->r", step, np.where(blocked, 0.0, down)) - model

@@ -1,8 +1,8 @@
 """Tables of fits in Markdown and LaTeX (booktabs), in the layout of arXiv:2602.05702.
 
-Per study and kind of series: error at held-out larger sizes, beside the last value, then AICc and BIC of every form, the
-law to use in bold; what is said about a break; then one table a law with its parameters, their standard errors, the
-number of points and the reduced chi-square. In the published protocol there is nothing held out and no break, as there.
+Per study and kind of series: error at held-out larger sizes, beside the last value, with the law to use in bold; AICc
+and BIC of every form; what is said about a break; then one table a law with its parameters, their standard errors, the
+number of points and the reduced chi-square. In the published protocol nothing is held out and no break is tested.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def _latex(series: Sequence[Series], kinds: Sequence[str], notes: Sequence[str])
 
 
 def _all_notes(series: Sequence[Series], notes: Sequence[str]) -> list[str]:
-    """Notes of the fits; of those that were chosen among by held-out error only of the law to use and of the broken one."""
+    """Collect the notes of the fits; of those chosen among by held-out error only the law to use and the broken one."""
     own = []
     for one in series:
         shown = None if one.choice is None else {one.best, None if one.breaks is None else one.breaks.broken}

@@ -15,7 +15,7 @@ from optiscale.laws.registry import LOG_PREFIX, Law
 Array = NDArray[np.float64]
 Space = Literal["log", "linear"]
 
-_DRAWS = 192
+_DRAWS_A_PARAMETER = 48
 _KEPT_BY_COST = 0.6
 _BEYOND = 0.5  # decades outside the points in which breaks are sought
 _FIRST_ITERATIONS = 50
@@ -109,24 +109,27 @@ def draw_starts(data: Data, index: int, count: int, rng: np.random.Generator) ->
     by_name = dict(zip(law.variables, variables, strict=True))
     guess = law.guess(by_name, loss)
     centre = np.array([guess[name] for name in law.parameters], dtype=float)
-    draws = centre * np.exp(rng.normal(0.0, 0.7, (_DRAWS, len(centre)))) + rng.normal(0.0, 0.03, (_DRAWS, len(centre)))
+    shape = (max(_DRAWS_A_PARAMETER * len(centre), 2 * count), len(centre))
+    draws = centre * np.exp(rng.normal(0.0, 0.7, shape)) + rng.normal(0.0, 0.03, shape)
     for i, name in enumerate(law.parameters):
         if name in law.breaks:
             log_x = np.log10(by_name[law.breaks[name]])
-            draws[:, i] = rng.uniform(log_x.min() - _BEYOND, log_x.max() + _BEYOND, _DRAWS)
+            draws[:, i] = rng.uniform(log_x.min() - _BEYOND, log_x.max() + _BEYOND, len(draws))
         elif name.startswith(LOG_PREFIX):
-            draws[:, i] = centre[i] + rng.normal(0.0, 1.0, _DRAWS)
+            draws[:, i] = centre[i] + rng.normal(0.0, 1.0, len(draws))
+    columns = [law.parameters.index(name) for name in law.breaks]
+    draws[:, columns] = np.sort(draws[:, columns], axis=1)  # breaks of one law are told apart by their order
     low, high = law.limits()
     draws = np.clip(draws, low, high)
     draws[0] = np.clip(centre, low, high)
     if law.project is not None:
         draws[1:] = np.clip(law.project(variables, loss, sigma, draws[1:]), low, high)
     single = Data.of(law, [(by_name, loss, sigma)], space=data.space, cost=data.cost)
-    residuals = single.residuals(np.zeros(_DRAWS, dtype=np.intp))(draws, np.arange(_DRAWS))
+    residuals = single.residuals(np.zeros(len(draws), dtype=np.intp))(draws, np.arange(len(draws)))
     residuals = np.clip(np.nan_to_num(residuals, nan=1e100), -1e100, 1e100)
     order = np.argsort(cost_of(residuals, data.cost), kind="stable")
     best = order[order != 0][: int(_KEPT_BY_COST * count)]
-    others = np.setdiff1d(np.arange(1, _DRAWS), best)[: count - 1 - len(best)]
+    others = np.setdiff1d(np.arange(1, len(draws)), best)[: count - 1 - len(best)]
     return draws[np.concatenate([[0], best, others])]
 
 

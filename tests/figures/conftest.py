@@ -9,7 +9,7 @@ from .reading import demo_losses
 
 @pytest.fixture(scope="session")
 def published() -> StudyFits:
-    return fit_study(average_seeds(load_published()))
+    return fit_study(average_seeds(load_published()), protocol="published")
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 
 from optiscale.laws import LawFit
-from optiscale.laws.compare import Comparison, FitKey, compare, fit_published
+from optiscale.laws.compare import Comparison, FitKey, compare, fit_all_published
 
 
 @pytest.fixture(scope="session")
 def published_fits() -> dict[FitKey, LawFit]:
-    return fit_published()
+    return fit_all_published()
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,8 @@ import pytest
 
 from optiscale.errors import UserError
 from optiscale.laws import StudyFits, average_seeds, fit_study, read_losses, write_tables
-from optiscale.laws.functions import broken, kaplan
+from optiscale.laws.functions import broken
+from optiscale.laws.maps import kaplan
 
 TRUTH = {"log10_Nc": 5.2, "log10_Dc": 4.4, "aN": 0.33, "a1": 0.17, "a2": 0.42}
 SIZES = {16: 278_275, 32: 583_779, 64: 1_288_483, 128: 3_072_675}
@@ -31,8 +32,8 @@ def cells(
     return pd.DataFrame(rows, columns=["study", "model", "D", "N", "width", "seed", "val_loss"])
 
 
-def fits_of(*frames: pd.DataFrame) -> StudyFits:
-    return fit_study(average_seeds(read_losses(pd.concat(frames))))
+def fits_of(*frames: pd.DataFrame, **how) -> StudyFits:
+    return fit_study(average_seeds(read_losses(pd.concat(frames))), **how)
 
 
 @pytest.fixture(scope="module")
