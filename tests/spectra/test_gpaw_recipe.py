@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -73,6 +74,21 @@ def test_versions_share_the_physics():
     assert all(recipe["setups"].items() >= setups.items() for recipe in gpaw_recipe.RECIPES.values())
     first, *others = ({k: v for k, v in recipe.items() if k not in how} for recipe in gpaw_recipe.RECIPES.values())
     assert all(other == first for other in others)
+
+
+def test_the_sum_over_pairs_of_bands_is_the_one_that_gpaw_does_frequency_by_frequency():
+    generator = np.random.default_rng(1)
+    elements = generator.normal(size=(7, 3)) + 1j * generator.normal(size=(7, 3))
+    energies, eta = generator.uniform(0.01, 0.8, 7), 0.0037
+    grid = SimpleNamespace(omega_w=np.linspace(0, 0.7, 30))
+    start = generator.normal(size=(30, 3, 3)) + 0j
+    expected = start.copy()
+    for omega, chi0 in zip(grid.omega_w, expected, strict=True):
+        for element, energy in zip(elements, energies, strict=True):
+            weight = 1 / (omega + energy + 1j * eta) - 1 / (omega - energy + 1j * eta)
+            chi0 += weight * np.outer(element, element.conj())
+    gpaw_recipe.add_pairs(None, elements, energies, grid, start, eta=eta)
+    np.testing.assert_allclose(start, expected, rtol=1e-11)
 
 
 @pytest.mark.parametrize("error", [gpaw_recipe.RecipeError("too few bands"), ZeroDivisionError("no")])
