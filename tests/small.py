@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.build import bulk
 
 from optiscale.dataset import DatasetInfo, DatasetWriter, EnergyGrid, Material, OpticalDataset, Scalar
+from optiscale.io import file_hash, write_json
 
 ELEMENTS = ["Li", "Na", "Mg", "Al", "Ti", "V", "Ni", "Cu", "Zn", "Nb", "Pd", "Ag"]
 N_OMEGA = 21
@@ -81,6 +82,17 @@ def spoil(dataset: OpticalDataset, name: str, place: tuple[int, ...], value: flo
     array = np.load(dataset.folder / f"{name}.npy", mmap_mode="r+")
     array[place] = value
     array.flush()
+    return OpticalDataset(dataset.folder)
+
+
+def renew_checksums(dataset: OpticalDataset) -> OpticalDataset:
+    """Let the manifest say that the files are as they should be."""
+    files = {
+        name: entry.model_copy(update={"sha256": file_hash(dataset.folder / entry.file)})
+        for name, entry in dataset.manifest.files.items()
+    }
+    manifest = dataset.manifest.model_copy(update={"files": files})
+    write_json(dataset.folder / "manifest.json", manifest.model_dump(mode="json"))
     return OpticalDataset(dataset.folder)
 
 

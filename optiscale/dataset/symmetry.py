@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -49,7 +50,10 @@ def _find_all(cells: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> list[in
 
 
 def _find_some(cells: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> list[int | None]:
-    return [find_space_group(*cell) for cell in cells]
+    with warnings.catch_warnings():
+        # versions 2.7 and 2.8 announce that they will raise where they return None: both are met below
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return [find_space_group(*cell) for cell in cells]
 
 
 def find_space_group(lattice: np.ndarray, atomic_number: np.ndarray, position: np.ndarray) -> int | None:

@@ -7,6 +7,8 @@ from scipy.optimize import nnls
 
 #: poles of the absorption above the window, in units of its upper end; the last stands for "far above"
 _TAIL = (1.025, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 20.0)
+#: and below it, in units of its lower end
+_HEAD = (0.0, 0.5, 0.8, 0.9, 0.975)
 #: the part of the window that is judged: near its ends the missing absorption is no smooth tail
 _INNER = (0.025, 0.9)
 _EVERY = 5
@@ -16,10 +18,10 @@ class KramersKronig:
     """How far Re eps is from what Im eps implies.
 
     Re eps(w) - 1 is the Kramers-Kronig integral of Im eps over the window, exact for straight lines between the grid
-    points, plus what absorption outside the window adds. That part is unknown but not arbitrary: absorption above the
-    window adds a sum of Sellmeier terms a / (w_j^2 - w^2) with a >= 0. Their best non-negative combination (with one
-    at w = 0 for a window that begins above 0) is taken off; what remains, relative to Re eps - 1 in the mean of
-    absolute values, is zero for a causal response and of order 1 for unrelated parts.
+    points, plus what absorption outside the window adds. That part is unknown but not arbitrary: it is a sum of
+    Sellmeier terms a / (w_j^2 - w^2) with a >= 0 and w_j above the window (or below, if the window begins above 0).
+    Their best non-negative combination is taken off; what remains, relative to Re eps - 1 in the mean of absolute
+    values, is zero for a causal response and of order 1 for unrelated parts.
 
     Parameters
     ----------
@@ -32,14 +34,15 @@ class KramersKronig:
         self._places = np.flatnonzero((energies > low) & (energies < high))[::_EVERY]
         judged = energies[self._places]
         self._integral = kramers_kronig_matrix(energies, judged)
+        self._coarse = kramers_kronig_matrix(energies[::2], judged)
         terms = [1 / (1 - (judged / (pole * energies[-1])) ** 2) for pole in _TAIL]
         if energies[0] > 0:
-            terms.append(-((energies[0] / judged) ** 2))
+            terms += [1 / (pole**2 - (judged / energies[0]) ** 2) for pole in _HEAD]
         self._orthogonal, self._triangle = np.linalg.qr(np.column_stack(terms))
         self._terms = np.column_stack(terms)
 
-    def residual(self, re: np.ndarray, im: np.ndarray) -> np.ndarray:
-        """Return what remains, a number a material.
+    def residual(self, re: np.ndarray, im: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what remains, and how well the grid resolves it.
 
         Parameters
         ----------
@@ -48,17 +51,21 @@ class KramersKronig:
 
         Returns
         -------
-        ndarray
-            (M,) relative L1; NaN where a value is not finite.
+        rest, resolution
+            (M,) relative L1; NaN where a value is not finite. The resolution is the change of the integral when only
+            every second grid point is kept: on a grid that is too coarse for the spectrum it is large.
         """
+        im = np.asarray(im, dtype=np.float64)
         susceptibility = np.asarray(re, dtype=np.float64)[:, self._places] - 1
-        missing = susceptibility - np.asarray(im, dtype=np.float64) @ self._integral.T
+        integral = im @ self._integral.T
+        missing = susceptibility - integral
         result = np.full(len(missing), np.nan)
         for row in np.flatnonzero(np.isfinite(missing).all(axis=1)):
             strength, _ = nnls(self._triangle, self._orthogonal.T @ missing[row])
-            rest = np.abs(missing[row] - self._terms @ strength).mean()
-            result[row] = rest / max(np.abs(susceptibility[row]).mean(), 1e-12)
-        return result
+            result[row] = np.abs(missing[row] - self._terms @ strength).mean()
+        size = np.maximum(np.abs(susceptibility).mean(axis=1), 1e-12)
+        resolution = np.abs(integral - im[:, ::2] @ self._coarse.T).mean(axis=1)
+        return result / size, resolution / size
 
 
 def kramers_kronig_matrix(energies: np.ndarray, judged: np.ndarray) -> np.ndarray:

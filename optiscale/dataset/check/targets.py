@@ -67,7 +67,7 @@ class TargetChecks:
             ),
             Check(
                 "Kramers-Kronig",
-                f"Re eps follows from Im eps to {KRAMERS_KRONIG:g} of the mean |Re eps - 1|",
+                f"Re eps follows from Im eps to {KRAMERS_KRONIG:g} of |Re eps - 1| and twice the error of the grid",
                 n,
                 self._sorted("causal"),
                 no_spectra or (None if self._relation else "the set lacks Re eps or Im eps"),
@@ -103,7 +103,7 @@ class TargetChecks:
                 note = f"Im eps falls below zero at {energy:.2f} eV"
                 self._found["passive"].append(Finding(ids[row], "error", float(lowest[row]), note))
         if self._relation is not None:
-            rest = self._relation.residual(spectra[:, :, self.re], spectra[:, :, self.im])
-            for row in np.flatnonzero(rest > KRAMERS_KRONIG):
+            rest, resolution = self._relation.residual(spectra[:, :, self.re], spectra[:, :, self.im])
+            for row in np.flatnonzero(rest > KRAMERS_KRONIG + 2 * resolution):
                 note = "Re eps and Im eps do not belong together"
                 self._found["causal"].append(Finding(ids[row], "error", float(rest[row]), note))
