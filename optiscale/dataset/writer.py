@@ -135,6 +135,8 @@ class DatasetWriter:
     ----------
     n_seen
         Items added or skipped by this and earlier programs.
+    n_added
+        Those that gave a material.
     finished
         Whether the folder is complete: another program wrote it, or an earlier one all but published it.
 
@@ -178,6 +180,11 @@ class DatasetWriter:
                 self._commit()  # what was made before the interruption is kept
         finally:
             self._staging.release()
+
+    @property
+    def n_added(self) -> int:
+        """Materials of this and earlier programs."""
+        return self._n_materials + len(self._buffer)
 
     def add(self, material: Material) -> None:
         """Append a material.
