@@ -7,7 +7,7 @@ SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13)
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do $$p -c '$(SUPPORTED)' 2>/dev/null && echo $$p && break; done)
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo demo-docs test test-all lint figures published-numbers clean
+.PHONY: help demo demo-docs baselines-docs test test-all lint figures published-numbers clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -51,3 +51,8 @@ clean:  ## Remove the environment and the results
 demo-docs: demo  ## Copy the demo's figures and tables into docs/demo
 	mkdir -p docs/demo
 	cp results/demo/figures/*.png results/demo/tables/*.md results/demo/runs.parquet docs/demo/
+
+baselines-docs: $(VENV)/.installed  ## Run a network beside its baselines and copy tables and figures into docs/baselines
+	$(RUN) grid experiments/baselines.yaml
+	mkdir -p docs/baselines
+	cp results/baselines/figures/figure_1.png results/baselines/tables/metrics_*_validation.md results/baselines/runs.parquet docs/baselines/

@@ -114,7 +114,7 @@ class SweepProgress:
 
     def _left(self) -> str:
         completed, total = max(self._completed(), 1e-9), sum(self.weights.values())
-        seconds = (time.monotonic() - self.began) * (total - completed) / completed
+        seconds = (time.monotonic() - self.began) * max(0.0, total - completed) / completed
         return f"left {int(seconds // 60)}:{int(seconds % 60):02d}"
 
 

@@ -17,7 +17,9 @@ def predictions(components: tuple[str, ...], scalars: tuple[str, ...]) -> Predic
     return Predictions(
         record={},
         part="test",
-        materials=pd.DataFrame({"id": ["a", "b", "c"], "formula": ["AlNi", "CuZn", "AgMg"], "n_sites": [2, 2, 2]}),
+        materials=pd.DataFrame(
+            {"id": ["a", "b", "c"], "reduced_formula": ["AlNi", "CuZn", "AgMg"], "n_sites": [2, 2, 2]}
+        ),
         energies=ENERGIES,
         targets=TargetSpec(n_omega=len(ENERGIES) if components else 0, components=components, scalars=scalars),
         spectrum_true=true if components else None,
@@ -32,7 +34,7 @@ def test_metrics_stand_beside_the_materials_they_judge(monkeypatch, tmp_path):
     monkeypatch.setattr(report, "predict", lambda run, part: made)
     returned, metrics = report.evaluate_run(tmp_path, part="test")
     assert returned is made
-    assert list(metrics["formula"]) == ["AlNi", "CuZn", "AgMg"]
+    assert list(metrics["reduced_formula"]) == ["AlNi", "CuZn", "AgMg"]
     np.testing.assert_allclose(metrics["omega_D_error"], np.abs(made.scalars_pred - made.scalars_true)[:, 0])
 
     table, summary = write_metrics(metrics, tmp_path / "tables", "metrics_x_test")
@@ -47,7 +49,19 @@ def test_metrics_stand_beside_the_materials_they_judge(monkeypatch, tmp_path):
 def test_a_network_of_one_target_is_judged_by_it_alone(monkeypatch, tmp_path):
     monkeypatch.setattr(report, "predict", lambda run, part: predictions(("im",), ()))
     metrics = report.evaluate_run(tmp_path, part="test")[1]
-    assert list(metrics) == ["id", "formula", "mae_im", "r2_im", "sc_im"]
+    assert list(metrics) == ["id", "reduced_formula", "mae_im", "r2_im", "sc_im"]
     monkeypatch.setattr(report, "predict", lambda run, part: predictions((), ("omega_D",)))
     metrics = report.evaluate_run(tmp_path, part="test")[1]
-    assert list(metrics) == ["id", "formula", "omega_D_error", "omega_D_error_percent"]
+    assert list(metrics) == ["id", "reduced_formula", "omega_D_error", "omega_D_error_percent"]
+
+
+def test_any_scalar_target_is_judged_in_its_unit(monkeypatch, tmp_path):
+    made = predictions((), ("n", "shear modulus"))
+    monkeypatch.setattr(report, "predict", lambda run, part: made)
+    metrics = report.evaluate_run(tmp_path, part="test")[1]
+    errors = np.abs(made.scalars_pred - made.scalars_true)
+    for place, name in enumerate(("n", "shear modulus")):
+        np.testing.assert_allclose(metrics[f"{name}_error"], errors[:, place])
+        np.testing.assert_allclose(
+            metrics[f"{name}_error_percent"], 100 * errors[:, place] / made.scalars_true[:, place]
+        )

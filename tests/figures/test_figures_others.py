@@ -138,6 +138,15 @@ def test_parity_notes_error_and_r2() -> None:
     np.testing.assert_array_equal(first.get_ydata(), true + 0.5)
 
 
+def test_parity_names_the_target_and_its_unit():
+    true = np.array([-1.0, 2.0, 4.0])
+    for unit, label, error in (("GPa", "shear (GPa)", "MAE 0.500 GPa"), ("1", "shear", "MAE 0.500,")):
+        axes = figure_parity({"forest": (true, true + 0.5)}, name="shear", unit=unit).axes[0]
+        assert (axes.get_xlabel(), axes.get_ylabel()) == (f"true {label}", f"predicted {label}")
+        assert error in str(axes.get_lines()[1].get_label())
+        assert axes.get_xlim()[0] <= -1, "negative true values are inside"
+
+
 def test_parity_refuses_arrays_of_two_lengths() -> None:
     with pytest.raises(UserError, match="3 true and 2 predicted"):
         figure_parity({"OptiMate": (np.ones(3), np.ones(2))})

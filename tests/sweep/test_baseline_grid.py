@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from small import study_content
+from small import small_materials, study_content, write_materials
 
 from optiscale.config import Study, parse_study
 from optiscale.dataset import OpticalDataset
+from optiscale.dataset.writer import Material
+from optiscale.errors import UserError
 from optiscale.laws import average_seeds, fit_study, read_losses
 from optiscale.sweep import cells_of, grid, run_grid
 from optiscale.sweep.forecast import forecast
@@ -90,3 +93,15 @@ def test_baselines_alone_build_no_graphs(
     assert len(runs) == len(list(cells_of(study))) == 3
     assert np.isfinite(runs["val_loss"]).all()
     assert not (tmp_path / "out" / "curves.parquet").exists()
+
+
+def test_baselines_know_elements_that_networks_do_not(tmp_path: Path) -> None:
+    def with_thorium(one: Material) -> Material:
+        return replace(one, atomic_number=np.where(one.atomic_number == 47, 90, one.atomic_number))
+
+    actinides = write_materials(tmp_path / "set", map(with_thorium, small_materials()))
+    content = mixed(actinides.folder).resolved()
+    with pytest.raises(UserError, match=r"atomic number 90 \(Th\): the networks know"):
+        run_grid(parse_study(content), tmp_path / "out")
+    content["grid"] = content["grid"][2:]
+    assert (run_grid(parse_study(content), tmp_path / "out").runs["status"] == "finished").all()
