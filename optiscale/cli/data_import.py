@@ -134,7 +134,11 @@ def _download_bars() -> Iterator[Report]:
 def _import(source: ImportSource, folder: Path, *, skip_bad: bool) -> None:
     from optiscale.dataset.importers.build import SKIPPED, import_source
 
-    imported = import_source(source, folder, skip_bad=skip_bad, track=_track)
+    try:
+        imported = import_source(source, folder, skip_bad=skip_bad, track=_track)
+    except KeyboardInterrupt:
+        typer.echo(f"{folder}: interrupted; the same command goes on from there", err=True)
+        raise typer.Exit(130) from None
     for item, reason in imported.skipped[:SHOWN]:
         typer.echo(f"skipped {item}: {reason}")
     if imported.skipped:

@@ -6,6 +6,7 @@ import gzip
 import itertools
 import json
 import os
+import signal
 import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -73,7 +74,7 @@ class ComputedEntries:
             return
         chunks = [paths[first : first + CHUNK] for first in range(0, len(paths), CHUNK)]
         # forkserver: a fork of a process with threads (a progress bar, HDF5) can hang
-        with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as pool:
+        with ProcessPoolExecutor(workers, get_context("forkserver"), initializer=_ignore_interrupt) as pool:
             waiting: deque[Future[list[Outcome]]] = deque()
             rest: Iterator[list[str]] = iter(chunks)
             # a bounded queue: parsing may run ahead of writing by a few chunks, never by the whole set
@@ -82,6 +83,11 @@ class ComputedEntries:
             while waiting:
                 yield from waiting.popleft().result()
                 waiting.extend(pool.submit(_read_chunk, chunk) for chunk in itertools.islice(rest, 1))
+
+
+def _ignore_interrupt() -> None:
+    """Leave Ctrl-C to the process that writes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _read_chunk(paths: Sequence[str]) -> list[Outcome]:

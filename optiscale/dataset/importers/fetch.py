@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from optiscale import __version__
-from optiscale.dataset.schema import MANIFEST
 from optiscale.errors import UserError
 from optiscale.io import file_hash, read_json, write_json
 
@@ -241,8 +240,7 @@ def unpack(path: Path) -> Path | None:
 
 def published_folder(folder: Path) -> Path:
     """Return where the published layout lies among fetched files."""
-    parts = sorted(path.parent for path in folder.rglob("train.h5") if not (path.parent / MANIFEST).exists())
-    return parts[0] if parts else folder
+    return min((path.parent for path in folder.rglob("train.h5")), default=folder)
 
 
 def _check_space(folder: Path, sizes: Sequence[int]) -> None:

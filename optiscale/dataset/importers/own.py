@@ -14,7 +14,7 @@ from optiscale.dataset.importers.crystal import Crystal, check_crystal
 from optiscale.dataset.importers.grid import INTERPOLATE, common_grid, describe, interpolate, on_grid, parse_grid
 from optiscale.dataset.importers.spectra import Spectra, read_spectra, read_table
 from optiscale.dataset.importers.structures import read_structures
-from optiscale.dataset.schema import EnergyGrid, Scalar
+from optiscale.dataset.schema import COLUMNS, Scalar
 from optiscale.dataset.writer import DatasetInfo, Material
 from optiscale.errors import UserError
 from optiscale.io import file_hash, value_hash
@@ -85,8 +85,12 @@ class OwnData:
         name: str,
         skip_bad: bool = False,
     ) -> None:
-        if not spectra and not targets:
-            raise UserError("nothing to learn: give --spectra, or name a scalar target with --scalar NAME=UNIT")
+        if not targets and (scalars or not spectra):
+            missing = f"{scalars}: no target of it is named" if scalars else "nothing to learn: give --spectra"
+            raise UserError(f"{missing}; name scalar targets with --scalar NAME=UNIT")
+        if energy is not None and not spectra:
+            raise UserError(f"--energy {energy}: there are no spectra; give --spectra, too")
+        _check_names(targets)
         self.targets = tuple(targets)
         self.interpolates = energy is not None
         wanted = parse_grid(energy) if energy is not None else None
@@ -96,7 +100,9 @@ class OwnData:
             raise UserError(f"{structures}: holds no structures; add some")
         self.structures = structures
         self.table = _scalar_table(scalars) if scalars else None
-        self.grid = self._grid(wanted)
+        self.grid = (wanted or common_grid(self.spectra.by_id)) if self.spectra else None
+        known = {name for name, _ in self.crystals}
+        self._extra = [name for name in (self.spectra.by_id if self.spectra else ()) if name not in known]
         if not skip_bad:
             self._refuse_unmatched()
         files = [_stamp(path) for path in [structures, *spectra, *([scalars] if scalars else [])]]
@@ -109,7 +115,6 @@ class OwnData:
             provenance={"files": files, "energy_unit": unit, "interpolated": self.interpolates},
             build_key={"files": files, "energy_unit": unit},
         )
-        self._ids = self._all_ids()
         if not skip_bad:
             # before the first is written: a mended file makes another data set
             for _, outcome in self.read(0):
@@ -117,7 +122,7 @@ class OwnData:
                     raise UserError(f"{outcome}; --skip-bad leaves it out and goes on")
 
     def __len__(self) -> int:
-        return len(self.crystals) + len(self._ids)
+        return len(self.crystals) + len(self._extra)
 
     def read(self, start: int) -> Iterator[Outcome]:
         """Yield materials in the order of the structures, then an error for every spectrum without one."""
@@ -131,7 +136,7 @@ class OwnData:
                 yield name, self._material(crystal)
             except UserError as error:
                 yield name, error
-        for name in self._ids[max(0, start - len(self.crystals)) :]:
+        for name in self._extra[max(0, start - len(self.crystals)) :]:
             yield name, UserError(f"{name}: has a spectrum but no structure in {self.structures}; add it")
 
     def _material(self, crystal: Crystal) -> Material:
@@ -175,31 +180,24 @@ class OwnData:
             raise UserError(f"{crystal.id}: {target.name} is {value:g} {target.unit}, it must be 0 or more; mend it")
         return value
 
-    def _grid(self, wanted: EnergyGrid | None) -> EnergyGrid | None:
-        if self.spectra is None:
-            return None
-        return wanted or common_grid(self.spectra.by_id)
-
-    def _all_ids(self) -> list[str]:
-        """Ids of spectra without a structure."""
-        known = {name for name, _ in self.crystals}
-        return [name for name in (self.spectra.by_id if self.spectra else ()) if name not in known]
-
     def _refuse_unmatched(self) -> None:
-        if self.spectra is None:
-            return
-        given = {name for name, _ in self.crystals}
-        lone = [name for name, _ in self.crystals if name not in self.spectra.by_id]
-        extra = [name for name in self.spectra.by_id if name not in given]
+        lone = [name for name, _ in self.crystals if self.spectra and name not in self.spectra.by_id]
         parts = [
             f"{len(names)} {what} ({', '.join(names[:FIRST_FEW])}{', …' if len(names) > FIRST_FEW else ''})"
-            for names, what in ((lone, "structures without a spectrum"), (extra, "spectra without a structure"))
+            for names, what in ((lone, "structures without a spectrum"), (self._extra, "spectra without a structure"))
             if names
         ]
         if parts:
             raise UserError(
                 f"{self.structures}: {' and '.join(parts)}; match the ids, or leave them out with --skip-bad"
             )
+
+
+def _check_names(targets: Sequence[Scalar]) -> None:
+    names = [target.name for target in targets]
+    for place, name in enumerate(names):
+        if name in names[:place] or name in COLUMNS:
+            raise UserError(f"--scalar {name}: the data set has a column of that name already; rename the target")
 
 
 def _number(value: Any) -> float:
