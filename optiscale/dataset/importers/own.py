@@ -86,8 +86,8 @@ class OwnData:
         skip_bad: bool = False,
     ) -> None:
         if not targets and (scalars or not spectra):
-            missing = f"{scalars}: no target of it is named" if scalars else "nothing to learn: give --spectra"
-            raise UserError(f"{missing}; name scalar targets with --scalar NAME=UNIT")
+            what = f"{scalars}: no target of it is named;" if scalars else "nothing to learn; give --spectra, or"
+            raise UserError(f"{what} name scalar targets with --scalar NAME=UNIT")
         if energy is not None and not spectra:
             raise UserError(f"--energy {energy}: there are no spectra; give --spectra, too")
         _check_names(targets)

@@ -362,7 +362,7 @@ def test_a_doubled_structure_is_named(tmp_path: Path) -> None:
         (["--scalar", "gap=eV", "--scalar", "gap=meV"], "--scalar gap: the data set has a column of that name"),
         (["--scalar", "omega_D=eV", "--energy", "0:4:5"], "--energy 0:4:5: there are no spectra"),
         (["--spectra", "s.csv", "--scalars", "s.csv"], "s.csv: no target of it is named; name scalar targets"),
-        ([], "nothing to learn: give --spectra; name scalar targets"),
+        ([], "nothing to learn; give --spectra, or name scalar targets"),
         (["--spectra", "s.csv", "--energy", "0-20"], "--energy 0-20: not START:STOP:N"),
         (["--spectra", "s.csv", "--energy", "4:0:5"], "--energy 4:0:5: needs 0 <= START < STOP"),
         (["--spectra", "s.csv", "--energy-unit", "furlong"], "--energy-unit furlong: unknown; use one of eV"),
