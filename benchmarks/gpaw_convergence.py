@@ -27,7 +27,7 @@ from optiscale.structures import INTERMETALLICS, INTERMETALLICS_1, PlannedMateri
 VERSION = 3
 # Cheap cells of 1 to 4 atoms: simple and transition metals, light and heavy, cubic and hexagonal.
 MATERIALS = (
-    "A1_Al", "A1_Cu", "A2_W", "A3_Mg", "B2_Ni-Al", "C1_Au-Al", "C32_Rh-Mg", "C1_b_Pb-W-Co", "L1_2_Al-Ni",
+    "A1_Al", "A1_Cu", "A2_W", "A3_Mg", "B2_Ni-Al", "B2_Mg-Al", "C1_Au-Al", "C1_b_Pb-W-Co", "L1_2_Al-Ni",
     "L2_1_Ti-Ag-Tl",
 )  # fmt: skip
 MESHES = {"0.5": 0.5, "0.7": 0.7, "1": 1.0, "1.4": 1.4}

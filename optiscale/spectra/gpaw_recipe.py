@@ -39,6 +39,8 @@ _COMMON: dict[str, Any] = {
     "buffer_bands": 6,  # helpers of the eigensolver, unused in the spectrum
     "emax_needed": 20.5,  # eV above E_F that the bands must reach everywhere
     "more_bands": None,  # factor on the empty bands where they do not
+    "refine_rougher": None,  # roughness of a spectrum above which the mesh is made twice as dense
+    "refine_atoms_max": 4,
     "eta": 0.1,  # eV
     "energy_max": 20.0,  # eV
     "energy_points": 2001,
@@ -48,6 +50,21 @@ _COMMON: dict[str, Any] = {
         "V": "5", "Nb": "5", "Ta": "5", "Mo": "6", "W": "6", "Ru": "8", "Os": "8",
     },
 }  # fmt: skip
+
+_FAST: dict[str, Any] = {
+    "mixer": [0.25, 5, 1.0],
+    "scf_convergence": {"density": 1e-4, "eigenstates": 1e-4},
+    "bands_converge_to": 21.0,
+    "bands_convergence": 0.03,
+    "head_only": True,
+}
+
+_DENSER: dict[str, Any] = {
+    "mesh_of": "reciprocal",
+    "small_cell": 3,  # atoms
+    "more_bands": 1.3,
+    "setups": _COMMON["setups"] | {"Mn": "7"},
+}
 
 RECIPES: dict[int, dict[str, Any]] = {
     # The first 69 materials and some more. It asks the eigensolver for far more than the spectrum can show.
@@ -60,28 +77,12 @@ RECIPES: dict[int, dict[str, Any]] = {
         "head_only": False,
     },
     # The same physics and meshes in less time; measured against version 1 in docs/ab-initio.md.
-    2: _COMMON
-    | {
-        "mixer": [0.25, 5, 1.0],
-        "scf_convergence": {"density": 1e-4, "eigenstates": 1e-4},
-        "bands_converge_to": 21.0,
-        "bands_convergence": 0.03,
-        "head_only": True,
-    },
+    2: _COMMON | _FAST,
     # Denser meshes for small cells and for those whose vectors are far from orthogonal, a second try with more bands,
     # and the light pseudopotential of an element that no earlier material had.
-    3: _COMMON
-    | {
-        "mesh_of": "reciprocal",
-        "small_cell": 3,  # atoms
-        "mixer": [0.25, 5, 1.0],
-        "scf_convergence": {"density": 1e-4, "eigenstates": 1e-4},
-        "bands_converge_to": 21.0,
-        "bands_convergence": 0.03,
-        "more_bands": 1.3,
-        "head_only": True,
-        "setups": _COMMON["setups"] | {"Mn": "7"},
-    },
+    3: _COMMON | _FAST | _DENSER,
+    # A second, twice as dense mesh where the spectrum shows the first one.
+    4: _COMMON | _FAST | _DENSER | {"refine_rougher": 0.08},  # docs/ab-initio.md compares roughness and error
 }
 NEWEST = max(RECIPES)
 
@@ -252,8 +253,8 @@ def add_pairs(
 ) -> None:
     """Add the pairs of bands of one k point to the response, in place of a method of GPAW's ``PointIntegrator``.
 
-    The same sum of [1 / (omega + E + i eta) - 1 / (omega - E + i eta)] p p+ = -2 E / [(omega + i eta)^2 - E^2] p p+, for
-    all frequencies at once; GPAW takes one after the other, which is most of the response's time.
+    The same sum, [1 / (omega + E + i eta) - 1 / (omega - E + i eta)] p p+ or -2 E / [(omega + i eta)^2 - E^2] p p+,
+    for all frequencies at once; GPAW takes one after the other, which is most of the response's time.
 
     Parameters
     ----------
@@ -273,6 +274,31 @@ def add_pairs(
     chi0 += (poles @ products.reshape(len(energies), -1)).reshape(chi0.shape)
 
 
+def roughness(eps_inter: np.ndarray, width: float = 0.15) -> float:
+    """Part of a spectrum that is finer than the broadening: what a k mesh leaves where it is too coarse.
+
+    The relative L1 distance of omega Im eps from its average over a Gaussian of standard deviation `width` (eV), which
+    is wide enough to leave little of a converged spectrum but its sharpest peaks.
+
+    Parameters
+    ----------
+    eps_inter
+        (2001,) complex, average over the directions, on 0 to 20 eV.
+    """
+    energies = np.linspace(0, _COMMON["energy_max"], _COMMON["energy_points"])
+    spectrum = energies * eps_inter.imag
+    half = round(4 * width / energies[1])
+    window = np.exp(-0.5 * (np.arange(-half, half + 1) * energies[1] / width) ** 2)
+    smooth = np.convolve(np.pad(spectrum, half, mode="edge"), window / window.sum(), mode="valid")
+    return float(np.abs(spectrum - smooth).sum() / np.abs(spectrum).sum())
+
+
+def change(coarse: np.ndarray, fine: np.ndarray) -> float:
+    """Relative L1 distance of omega Im eps, averaged over the directions, of two (3, n_omega) spectra on one grid."""
+    one, other = (np.arange(spectrum.shape[-1]) * spectrum.mean(axis=0).imag for spectrum in (coarse, fine))
+    return float(np.abs(one - other).sum() / np.abs(other).sum())
+
+
 def compute(job: dict[str, Any]) -> dict[str, Any]:
     """Every field of the record of one job."""
     import gpaw
@@ -283,13 +309,28 @@ def compute(job: dict[str, Any]) -> dict[str, Any]:
     atoms = Atoms(numbers=job["numbers"], positions=job["positions"], cell=job["cell"], pbc=True)
     wall_start = time.perf_counter()
     start = time.process_time()
-    calculator = ground_state(atoms, recipe)
+    density = ground_state(atoms, recipe)
     energy = atoms.get_potential_energy()
-    density_done = time.process_time()
-    calculator, nbands, emax = bands(calculator, recipe)
-    bands_done = time.process_time()
-    eps_inter, omega_D2 = response(calculator, nbands, recipe)
-    end = time.process_time()
+    cpu_s = [time.process_time() - start, 0.0, 0.0]  # density, bands, response
+
+    def spectrum_of(recipe: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, int, float]:
+        began = time.process_time()
+        calculator, nbands, emax = bands(density, recipe)
+        bands_done = time.process_time()
+        result = *response(calculator, nbands, recipe), nbands, emax
+        cpu_s[1] += bands_done - began
+        cpu_s[2] += time.process_time() - bands_done
+        return result
+
+    eps_inter, omega_D2, nbands, emax = spectrum_of(recipe)
+    refined: dict[str, Any] = {}
+    limit = recipe["refine_rougher"]
+    if limit and len(atoms) <= recipe["refine_atoms_max"] and roughness(eps_inter.mean(axis=0)) > limit:
+        coarse, coarse_D2 = eps_inter, omega_D2
+        recipe = recipe | {"bands_length": 2 * recipe["bands_length"]}
+        eps_inter, omega_D2, nbands, emax = spectrum_of(recipe)
+        drude = [float(np.sqrt(np.trace(tensor) / 3)) for tensor in (coarse_D2, omega_D2)]
+        refined = {"mesh_change": change(coarse, eps_inter), "omega_D_change": drude[1] - drude[0]}
     return {
         "cell": atoms.cell.array,
         "numbers": atoms.numbers,
@@ -306,9 +347,9 @@ def compute(job: dict[str, Any]) -> dict[str, Any]:
         "gpaw": gpaw.__version__,
         "recipe_version": version,
         "wall_s": time.perf_counter() - wall_start,
-        "cpu_s": [density_done - start, bands_done - density_done, end - bands_done],  # density, bands, response
+        "cpu_s": cpu_s,
         "plan": job["plan"],
-    }
+    } | refined
 
 
 def write_atomically(path: Path, save: Any) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from ase import Atoms
 
 from optiscale.errors import UserError
+from optiscale.spectra.gpaw_recipe import roughness
 
 N_OMEGA = 2001
 ENERGIES = np.linspace(0.0, 20.0, N_OMEGA)
@@ -26,9 +27,15 @@ _SHAPES: dict[str, tuple[int | None, ...]] = {
 }
 _PROVENANCE = (
     "gpaw", "recipe_version", "plan", "volume_scale", "kpts", "kpts_scf", "nbands", "emax", "energy", "wall_s", "cpu_s",
+    "mesh_change", "omega_D_change",
 )  # fmt: skip
 # Absorption of a passive medium is not negative; the response code's noise is.
 _EPS2_MIN = -1e-3
+
+ROUGHNESS_MAX = 0.08
+"""A rougher spectrum (`gpaw_recipe.roughness`) shows the k mesh, unless a second mesh agrees."""
+MESH_CHANGE_MAX = 0.2
+"""Largest relative L1 difference of omega Im eps from the half as dense mesh of a spectrum that is not flagged."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,7 +58,9 @@ class Record:
         Squared plasma-frequency tensor, (3, 3), eV^2.
     provenance
         How it was made: engine version, recipe version, meshes, bands, wall time; plain numbers, strings and lists.
-        Records of recipe version 1 lack some entries.
+        Records of recipe version 1 lack some entries. How far the k mesh can be trusted: ``roughness`` and the flag
+        ``coarse_mesh``; where the recipe took a second, denser mesh, ``mesh_change`` and ``omega_D_change`` (eV) are
+        the differences between the two.
     """
 
     id: str
@@ -105,8 +114,20 @@ def read_record(path: Path) -> Record:
         omega_D=float(np.sqrt(omega_D_squared)),
         omega_D2=fields["omega_D2"],
         # The first records carry no recipe version; they are version 1.
-        provenance={"recipe_version": 1} | {name: fields[name].tolist() for name in _PROVENANCE if name in fields},
+        provenance=_judge_mesh(
+            eps_inter,
+            {"recipe_version": 1} | {name: fields[name].tolist() for name in _PROVENANCE if name in fields},
+        ),
     )
+
+
+def _judge_mesh(eps_inter: np.ndarray, provenance: dict[str, Any]) -> dict[str, Any]:
+    """Add to a provenance how rough the spectrum is, and whether its k mesh is too coarse for it."""
+    rough = roughness(eps_inter)
+    judge, limit = (
+        (provenance["mesh_change"], MESH_CHANGE_MAX) if "mesh_change" in provenance else (rough, ROUGHNESS_MAX)
+    )
+    return provenance | {"roughness": round(rough, 4), "coarse_mesh": judge > limit}
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:

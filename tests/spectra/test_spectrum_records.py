@@ -5,6 +5,7 @@ import pytest
 
 from optiscale.errors import UserError
 from optiscale.spectra import ENERGIES, read_record
+from optiscale.spectra.gpaw_recipe import roughness
 
 
 def test_a_record_gives_the_direction_averages(write_record):
@@ -92,3 +93,34 @@ def test_foreign_and_missing_files_are_refused(tmp_path):
     np.savez(tmp_path / "pickled.npz", cell=np.array([{}], dtype=object))
     with pytest.raises(UserError, match="not a complete record"):
         read_record(tmp_path / "pickled.npz")
+
+
+def test_a_spectrum_that_shows_its_mesh_is_flagged(write_record):
+    band = np.array([1 + 60 / (25 - ENERGIES**2 - 3j * ENERGIES)] * 3, dtype=np.complex64)
+    smooth = read_record(write_record(eps_inter=band)).provenance
+    assert not smooth["coarse_mesh"]
+    assert smooth["roughness"] < 0.05
+    # A mesh that is too coarse leaves separate peaks of the broadening's width.
+    peaks = np.zeros(2001, complex)
+    for center in np.arange(1, 19, 0.7):
+        peaks += 1 / (center**2 - ENERGIES**2 - 0.2j * ENERGIES)
+    jagged = np.array([1 + peaks] * 3, dtype=np.complex64)
+    flagged = read_record(write_record(eps_inter=jagged)).provenance
+    assert flagged["coarse_mesh"]
+    assert flagged["roughness"] > 0.2
+    # A second mesh is the better judge.
+    again = read_record(write_record(eps_inter=jagged, mesh_change=np.array(0.05), omega_D_change=np.array(-0.1)))
+    assert not again.provenance["coarse_mesh"]
+    assert again.provenance["omega_D_change"] == -0.1
+    assert read_record(write_record(eps_inter=band, mesh_change=np.array(0.5))).provenance["coarse_mesh"]
+
+
+def test_roughness_is_what_is_finer_than_the_window():
+    energies = ENERGIES + 1e-9
+    straight = 1j * (3 + 2 * energies) / energies
+    assert roughness(straight) < 1e-3
+    # A Gaussian of standard deviation w takes cos(k x) to exp(-(k w)^2 / 2) cos(k x).
+    for k in (2 * np.pi, 6 * np.pi):  # whole periods
+        wave = 1j * (1 + 0.5 * np.cos(k * energies)) / energies
+        expected = 0.5 * (1 - np.exp(-((k * 0.15) ** 2) / 2)) * 2 / np.pi
+        assert roughness(wave) == pytest.approx(expected, rel=0.05)
