@@ -101,9 +101,8 @@ def _whole_numbers(axes: Axes, values: NDArray[np.integer], label: str) -> None:
     axes.bar(numbers, counts, width=0.8, color=BLUE)
     if len(numbers) <= _MOST_BARS:
         for number, count in zip(numbers, counts, strict=True):
-            axes.annotate(
-                short_number(count), (number, count), (0, 1.5), textcoords="offset points", ha="center", fontsize=5.5
-            )
+            text = short_number(float(f"{count:.2g}")) if count >= 1000 else str(count)  # three digits would touch
+            axes.annotate(text, (number, count), (0, 1.5), textcoords="offset points", ha="center", fontsize=5.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=12, min_n_ticks=1))
     axes.set(xlabel=label, xlim=(numbers.min() - 0.7, numbers.max() + 0.7))
     axes.margins(y=0.1)
@@ -128,9 +127,11 @@ def _names(axes: Axes, counts: pd.Series, text: Callable[[Any], str], label: str
             short_number(count), (count, place), (2, 0), textcoords="offset points", va="center", fontsize=5.5
         )
     axes.tick_params(axis="y", length=0)
-    axes.margins(x=0.15, y=0.02)
+    axes.margins(x=0.2, y=0.02)
     more = len(counts) - len(shown)
-    axes.set(xlabel=f"materials ({more} more {label}s)" if more else "materials", ylabel=label)
+    if more:  # the shortest bars are at the bottom and leave room
+        axes.text(0.97, 0.03, f"and {more} more", transform=axes.transAxes, ha="right", va="bottom", fontsize=6)
+    axes.set(xlabel="materials", ylabel=label)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
 
