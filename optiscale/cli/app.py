@@ -29,7 +29,7 @@ Runs = Annotated[
     list[Path],
     typer.Argument(
         metavar="RUNS...",
-        help="Parquet or CSV with model, D, N, seed, val_loss (or val_loss_mean, val_loss_std), or a results folder.",
+        help="Parquet or CSV with D, N, seed, val_loss (or val_loss_mean, val_loss_std), or a results folder.",
         show_default=False,
     ),
 ]
@@ -103,11 +103,28 @@ def evaluate(
 
 
 @app.command()
-def fit(runs: Runs, out: Out = None) -> None:
-    """Fit the scaling laws to any table of losses."""
+def fit(
+    runs: Runs,
+    published: Annotated[
+        bool, typer.Option("--published", help="Fit as arXiv:2602.05702 did: its six laws, its weights, AICc.")
+    ] = False,
+    loss: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="The loss, e.g. val_eps_loss; val_loss by default.")
+    ] = None,
+    by: Annotated[str | None, typer.Option(metavar="COLUMN", help="Fit each value of this column by itself.")] = None,
+    weights: Annotated[
+        str, typer.Option(help="pooled, pooled-absolute, by-scale, published (each point's own std) or equal.")
+    ] = "pooled",
+    cost: Annotated[
+        str, typer.Option(help="squares, huber, or asymmetric (runs trained too short lie above the law).")
+    ] = "squares",
+    reach: Annotated[float, typer.Option(help="Factor in size by which to extrapolate.")] = 2.0,
+    out: Out = None,
+) -> None:
+    """Fit the scaling laws to any table of losses and choose among them by held-out error."""
     from optiscale.cli.laws import fit as run
 
-    run(runs, out=out)
+    run(runs, out=out, published=published, loss=loss, by=by, weights=weights, cost=cost, reach=reach)
 
 
 @app.command()
@@ -140,11 +157,14 @@ def data_compute(
     hours: Annotated[float | None, typer.Option(help="Begin no material after this time.")] = None,
     limit: Annotated[int | None, typer.Option(help="Compute at most so many materials.")] = None,
     python: Annotated[str | None, typer.Option(help="Interpreter that has GPAW.")] = None,
+    refine: Annotated[
+        bool, typer.Option("--refine", help="Compute records of DIR with too coarse a mesh again.")
+    ] = False,
 ) -> None:
     """Compute spectra of the plan's materials that neither DIR nor the embedded shelf has; resumable."""
     from optiscale.cli.data import compute
 
-    compute(out, engine=engine, workers=workers, hours=hours, limit=limit, python=python)
+    compute(out, engine=engine, workers=workers, hours=hours, limit=limit, python=python, refine=refine)
 
 
 @data_app.command("pack")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import typer
 
@@ -12,13 +12,32 @@ from optiscale.errors import UserError
 
 if TYPE_CHECKING:
     from optiscale.laws import StudyFits
+    from optiscale.laws.engine import Cost
+    from optiscale.laws.points import Weights
 
 
-def fit(runs: Sequence[Path], *, out: Path | None) -> None:
+def fit(
+    runs: Sequence[Path],
+    *,
+    out: Path | None,
+    published: bool,
+    loss: str | None,
+    by: str | None,
+    weights: str,
+    cost: str,
+    reach: float,
+) -> None:
     """Fit every series of the given tables, print the tables and write them."""
-    from optiscale.laws import write_tables
+    from optiscale.laws import FitOptions, average_seeds, fit_study, read_losses, write_tables
 
-    fits = _fits(runs)
+    averages = average_seeds(read_losses([_table(path) for path in runs], loss=loss, by=by))
+    if not reach > 1:
+        raise UserError(f"fit: reach {reach:g} must be above 1: the factor in size by which to extrapolate")
+    if published:
+        fits = fit_study(averages, protocol="published")
+    else:
+        options = FitOptions(weights=cast("Weights", weights), cost=cast("Cost", cost))
+        fits = fit_study(averages, options=options, reach=reach)
     folder = out or _folder(runs)
     fits.save(folder / "fits.json")
     tables = write_tables(fits, folder / "tables")
@@ -30,9 +49,8 @@ def fit(runs: Sequence[Path], *, out: Path | None) -> None:
 
 def plot(runs: Sequence[Path], *, published: bool, out: Path | None) -> None:
     """Draw a study, or the paper's figures with a study over them."""
-    import pandas as pd
-
     from optiscale.figures.report import draw_all, draw_published
+    from optiscale.laws import read_table
 
     if published:
         folder = out or Path("results/published")
@@ -42,18 +60,14 @@ def plot(runs: Sequence[Path], *, published: bool, out: Path | None) -> None:
             raise UserError("plot: name a table of runs or a results folder, or ask for --published")
         folder = out or _folder(runs) / "figures"
         curves = _folder(runs) / "curves.parquet"
-        made = draw_all(_fits(runs), pd.read_parquet(curves) if curves.exists() else None, folder)
+        made = draw_all(_fits(runs), read_table(curves) if curves.exists() else None, folder)
     typer.echo(f"{folder}: {len(made)} files")
 
 
 def _fits(runs: Sequence[Path]) -> StudyFits:
-    import pandas as pd
-
     from optiscale.laws import average_seeds, fit_study, read_losses
 
-    losses = [read_losses(_table(path)) for path in runs]
-    frame = losses[0] if len(losses) == 1 else pd.concat(losses, ignore_index=True)
-    return fit_study(average_seeds(read_losses(frame)))  # read again: tables together must not repeat a run
+    return fit_study(average_seeds(read_losses([_table(path) for path in runs])))
 
 
 def _table(path: Path) -> Path:
