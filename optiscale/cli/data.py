@@ -12,9 +12,16 @@ from optiscale.errors import UserError
 
 
 def compute(
-    out: Path, *, engine: str, workers: int | None, hours: float | None, limit: int | None, python: str | None
+    out: Path,
+    *,
+    engine: str,
+    workers: int | None,
+    hours: float | None,
+    limit: int | None,
+    python: str | None,
+    refine: bool,
 ) -> None:
-    """Compute what neither the folder nor the embedded shelf has."""
+    """Compute what neither the folder nor the embedded shelf has, or refine what the folder has."""
     from optiscale.dataset.shelf import shelf_ids
     from optiscale.spectra.compute import compute_shelf
 
@@ -26,6 +33,7 @@ def compute(
         limit=limit,
         python=python,
         exclude=shelf_ids(),
+        refine=refine,
     )
 
 

@@ -57,6 +57,9 @@ def _summary(dataset: OpticalDataset) -> Table:
     skipped = manifest.provenance.get("skipped", [])
     if skipped:
         table.add_row("skipped", f"{len(skipped)}, such as {skipped[0]['item']}: {skipped[0]['reason']}")
+    coarse = int(materials["provenance"].str.contains('"coarse_mesh": true', regex=False).sum())
+    if coarse:
+        table.add_row("coarse k mesh", f"{coarse} materials, flagged in their provenance")
     split = materials["split"]
     parts = ", ".join(f"{part} {count}" for part, count in split.value_counts().items())
     table.add_row("split", parts or "none of its own; a study makes one by composition")

@@ -19,6 +19,7 @@ from optiscale.errors import UserError
 from optiscale.spectra.gpaw_recipe import NEWEST
 from optiscale.spectra.interpreter import RECIPE_FILE, find_gpaw
 from optiscale.spectra.progress import show_progress
+from optiscale.spectra.records import Record, read_record
 from optiscale.structures import INTERMETALLICS, MaterialPlan, PlannedMaterial, plan_materials
 
 PLAN_LENGTH = 4000
@@ -60,9 +61,10 @@ def compute_shelf(
     exclude: Collection[str] = (),
     nice: int = 10,
     retry_failed: bool = False,
+    refine: bool = False,
     plan: MaterialPlan = INTERMETALLICS,
 ) -> ShelfProgress:
-    """Compute the materials of a plan that have no record yet.
+    """Compute the materials of a plan that have no record yet, or compute those again whose k mesh was too coarse.
 
     A record is ``out/<id>.npz``; a failure leaves ``out/<id>.failed.json``. The call may be killed at any time: records
     appear whole or not at all. Each material is guarded by a lock that its calculation holds too, so that programs on
@@ -88,6 +90,9 @@ def compute_shelf(
         Added to the niceness of the calculations.
     retry_failed
         Try materials again that failed before.
+    refine
+        Instead of the plan, compute the records in `out` again that carry the flag ``coarse_mesh`` and that the newest
+        recipe, which makes the mesh denser where it shows, did not make. Each stays until its better one is there.
     plan
         What to compute, in its order.
 
@@ -114,16 +119,38 @@ def compute_shelf(
     out.mkdir(parents=True, exist_ok=True)
     todo = [
         material
-        for material in plan_materials(PLAN_LENGTH, plan=plan)
-        if not any(name in exclude or _is_settled(out, name, retry_failed) for name in (material.id, *material.twins))
+        for material in (_coarse_materials(out) if refine else plan_materials(PLAN_LENGTH, plan=plan))
+        if not _is_settled(out, material, exclude=exclude, retry_failed=retry_failed, refine=refine)
     ][:limit]
-    shelf = _Shelf(out=out, python=interpreter, plan=plan, nice=nice, retry_failed=retry_failed)
+    shelf = _Shelf(out=out, python=interpreter, plan=plan, nice=nice, retry_failed=retry_failed, refine=refine)
     return shelf.compute(todo, workers=workers, deadline=None if hours is None else time.time() + 3600 * hours)
 
 
-def _is_settled(out: Path, name: str, retry_failed: bool) -> bool:
-    """Whether a material has a record, or a failure that is to be left alone."""
-    return (out / f"{name}.npz").exists() or (not retry_failed and (out / f"{name}.failed.json").exists())
+def _is_settled(
+    out: Path, material: PlannedMaterial, *, exclude: Collection[str], retry_failed: bool, refine: bool
+) -> bool:
+    """Whether a material needs no work: it or a twin has a record, or it has a failure that is to be left alone."""
+    names = (material.id, *material.twins)
+    failed = not retry_failed and any((out / f"{name}.failed.json").exists() for name in names)
+    return failed or (not refine and any(name in exclude or (out / f"{name}.npz").exists() for name in names))
+
+
+def _is_coarse(record: Record) -> bool:
+    """Whether the newest recipe would give a material a better mesh."""
+    return record.provenance["coarse_mesh"] and record.provenance["recipe_version"] < NEWEST
+
+
+def _coarse_materials(out: Path) -> list[PlannedMaterial]:
+    """Materials of a folder whose records are to be made again, roughest first."""
+    records = [record for record in map(read_record, sorted(out.glob("*.npz"))) if _is_coarse(record)]
+    return [
+        PlannedMaterial(
+            prototype=record.prototype,
+            elements=tuple(record.id.removeprefix(f"{record.prototype}_").split("-")),
+            volume_scale=record.provenance["volume_scale"],
+        )
+        for record in sorted(records, key=lambda record: -record.provenance["roughness"])
+    ]
 
 
 def recipe_job(
@@ -180,6 +207,7 @@ class _Shelf:
     plan: MaterialPlan
     nice: int
     retry_failed: bool
+    refine: bool
 
     def compute(self, todo: list[PlannedMaterial], *, workers: int, deadline: float | None) -> ShelfProgress:
         """Run the calculations, `workers` at a time."""
@@ -213,8 +241,9 @@ class _Shelf:
     def _compute_one(self, material: PlannedMaterial) -> Outcome:
         """Compute one material, unless another program does or did."""
         failure = self.out / f"{material.id}.failed.json"
+        path = self.out / f"{material.id}.npz"
         with _claim(self.out, material.id) as lock:
-            if lock is None or (self.out / f"{material.id}.npz").exists():
+            if lock is None or (path.exists() and not (self.refine and _is_coarse(read_record(path)))):
                 return "elsewhere"
             if not self.retry_failed and failure.exists():
                 return "elsewhere"
@@ -225,7 +254,7 @@ class _Shelf:
                 return "stopped"
             # The material is settled, so whoever still waits for this very file will find its record or its failure.
             (self.out / f".{material.id}.lock").unlink(missing_ok=True)
-            return "done" if (self.out / f"{material.id}.npz").exists() else "failed"
+            return "failed" if failure.exists() else "done"
 
     def _run_recipe(self, material: PlannedMaterial, lock: int) -> bool:
         """Run the recipe in its interpreter; it leaves a record or a failure, unless a signal stops it: False."""

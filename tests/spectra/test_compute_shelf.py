@@ -7,10 +7,13 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from optiscale.errors import UserError
+from optiscale.spectra import ENERGIES, read_record
 from optiscale.spectra.compute import compute_shelf
+from optiscale.spectra.gpaw_recipe import NEWEST
 from optiscale.spectra.interpreter import find_gpaw
 from optiscale.structures import plan_materials
 
@@ -57,6 +60,26 @@ def test_a_material_whose_twin_is_there_is_left_out(compute, out):
     assert compute(limit=5, exclude={"B2_Al-Ni"}).done == (*PLAN[:4], PLAN[5])
     (out / "B2_Al-Ni.npz").write_bytes(b"record")
     assert compute(limit=1).done == (PLAN[6],)
+
+
+def test_records_with_too_coarse_a_mesh_are_computed_again_roughest_first(compute, out, write_record):
+    def jagged(name, spacing, **more):
+        """A record whose spectrum is a comb of separate peaks."""
+        comb = sum(1 / (center**2 - ENERGIES**2 - 0.2j * ENERGIES) for center in np.arange(1, 19, spacing))
+        eps_inter = np.array([1 + comb] * 3, dtype=np.complex64)
+        write_record(eps_inter=eps_inter, prototype=np.array(name.rsplit("_", 1)[0]), **more).rename(out / f"{name}.npz")
+
+    jagged("B2_Ni-Al", 0.5, volume_scale=np.array(0.9))
+    jagged("L1_2_Cu-Nb", 0.8)
+    jagged("B2_Zn-Tl", 0.8, recipe_version=np.array(NEWEST))  # as good as the newest recipe makes it
+    band = np.array([1 + 60 / (25 - ENERGIES**2 - 3j * ENERGIES)] * 3, dtype=np.complex64)
+    write_record(eps_inter=band).rename(out / "B2_Ag-Cu.npz")
+    (out / "B2_Ni-Al.wish").write_text("fail")
+    result = compute(refine=True, limit=None)
+    assert started(out) == ["L1_2_Cu-Nb", "B2_Ni-Al"]
+    assert (result.done, result.failed) == (("L1_2_Cu-Nb",), ("B2_Ni-Al",))
+    assert read_record(out / "B2_Ni-Al.npz").provenance["volume_scale"] == 0.9  # the old record stays
+    assert (out / "L1_2_Cu-Nb.npz").read_bytes() == b"record"
 
 
 def test_a_failed_material_is_not_tried_again_unless_asked(compute, out):
