@@ -96,7 +96,7 @@ def predict(run: Path, *, part: Part) -> Predictions:
     if len(rows) == 0:
         raise UserError(f"{dataset.folder}: the {part} part is empty; evaluate another part")
     if study.models[cell.model].baseline is not None:
-        said = fit_baseline(study, cell, dataset, threads=study.sweep.threads).predict(rows)
+        said = fit_baseline(study, cell, dataset).predict(rows)
     else:
         network = make_network(study, cell, targets)
         network.load_state_dict(load_file(run / WEIGHTS))

@@ -96,7 +96,7 @@ def _cost(
         config,
         n_values=targets.n_omega * len(targets.components),
         n_scalars=len(targets.scalars),
-        threads=study.sweep.threads or 1,
+        threads=torch.get_num_threads(),
     )
     return lambda cell: rates.estimate(config, D=cell.D, n_validation=n_validation)
 

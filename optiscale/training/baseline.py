@@ -76,27 +76,27 @@ def true_targets(
     return spectrum, np.asarray(dataset.scalars[rows])[:, scalars] if scalars else None
 
 
-def fit_baseline(study: Study, cell: Cell, dataset: OpticalDataset, *, threads: int | None) -> FittedBaseline:
-    """Fit the baseline of a cell to its subset of the training part."""
+def fit_baseline(study: Study, cell: Cell, dataset: OpticalDataset) -> FittedBaseline:
+    """Fit the baseline of a cell to its subset of the training part, on as many threads as torch may use."""
     targets = target_spec(study.models[cell.model], dataset.manifest)
     parts = rows_of(dataset, study.data)
     train = subset_rows(
         dataset, parts["train"], D=cell.D, subset_seed=cell.subset_seed, stratify=study.data.subset.stratify
     )
     features = magpie_features(dataset)
-    model = MagpieBaseline(baseline_config(study, cell), seed=cell.seed, threads=threads or 1)
+    model = MagpieBaseline(baseline_config(study, cell), seed=cell.seed, threads=torch.get_num_threads())
     nonnegative = np.isin(targets.scalars, targets.nonnegative)
     model.fit(features[train], *true_targets(dataset, targets, train), nonnegative=nonnegative)
     return FittedBaseline(model, dataset, targets, {**parts, "train": train}, features)
 
 
-def baseline_result(study: Study, cell: Cell, dataset: OpticalDataset, *, threads: int | None) -> dict[str, Any]:
+def baseline_result(study: Study, cell: Cell, dataset: OpticalDataset) -> dict[str, Any]:
     """Fit the baseline of a cell and return the part of its record that says how it went."""
     magpie_features(dataset)  # computed once for all cells: no part of the time of this one
     cpu = torch.device("cpu")
     reset_peak_memory(cpu)
     began = time.perf_counter()
-    fitted = fit_baseline(study, cell, dataset, threads=threads)
+    fitted = fit_baseline(study, cell, dataset)
     eps, scalars = fitted.losses("validation")
     return {
         "N": parameters_of(study, cell, fitted.targets),

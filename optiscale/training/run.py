@@ -140,7 +140,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 def _fit(study: Study, cell: Cell, dataset: OpticalDataset, options: RunOptions) -> tuple[dict[str, Any], _Outcome]:
     """Fit a baseline; whatever goes wrong becomes its outcome."""
     try:
-        result = baseline_result(study, cell, dataset, threads=options.threads)
+        result = baseline_result(study, cell, dataset)
     except UserError:
         raise
     except KeyboardInterrupt as error:

@@ -63,7 +63,7 @@ def scalar_set(tmp_path_factory: pytest.TempPathFactory) -> OpticalDataset:
 @pytest.mark.parametrize("cell", [FOREST, RIDGE])
 def test_l_val_is_the_loss_of_the_networks(study: Study, dataset: OpticalDataset, tmp_path: Path, cell: Cell) -> None:
     record = run_cell(study, cell, dataset, tmp_path)
-    fitted = fit_baseline(study, cell, dataset, threads=1)
+    fitted = fit_baseline(study, cell, dataset)
     rows = fitted.rows["validation"]
     spectrum, scalars = fitted.predict(rows)
     assert spectrum is not None
