@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from optiscale.figures.style import ONE_COLUMN, TWO_COLUMNS, new_figure, panel_label, paper_style, save_figure
+from optiscale.figures.style import ONE_COLUMN, TWO_COLUMNS, log_axis, new_figure, panel_label, paper_style, save_figure
 from optiscale.io import atomic_write, read_json, write_json
 from optiscale.spectra import ENERGIES, Record, read_record
 from optiscale.spectra.compute import recipe_job
 from optiscale.spectra.gpaw_recipe import RECIPES
 from optiscale.spectra.interpreter import RECIPE_FILE, find_gpaw
+from optiscale.spectra.records import ROUGHNESS_MAX
 from optiscale.structures import INTERMETALLICS, INTERMETALLICS_1, PlannedMaterial, plan_materials
 
 VERSION = 3
@@ -81,6 +82,7 @@ def study(material: PlannedMaterial, out: Path, python: str) -> dict[str, Any]:
             # Distance of neighbouring points: the cube root of the volume of the zone a point has, 1/Å.
             "spacing": float(2 * np.pi * (volume * np.prod(records[name].provenance["kpts"])) ** (-1 / 3)),
             "omega_D_itself": records[name].omega_D,
+            "roughness": records[name].provenance["roughness"],
         }
         for name in MESHES
     }
@@ -128,21 +130,30 @@ def draw(rows: list[dict[str, Any]]) -> None:
 
     with paper_style():
         figure = new_figure(width=TWO_COLUMNS, height=0.72 * ONE_COLUMN)
-        left, right = figure.subplots(1, 2)
+        left, right, judge = figure.subplots(1, 3)
         colors = colormaps["tab10"].colors
-        for row, color in zip(rows, colors, strict=True):
+        for row, color in zip(rows, colors, strict=False):
             meshes = [row["meshes"][name] for name in MESHES if name != FINEST]
             spacing = [mesh["spacing"] for mesh in meshes]
             style = {"color": color, "marker": "o", "markersize": 3, "linewidth": 0.9}
             left.plot(spacing, [100 * mesh["eps2"] for mesh in meshes], label=row["id"].replace("_", " "), **style)
             right.plot(spacing, [mesh["omega_D"] for mesh in meshes], **style)
-        left.set_yscale("log")
-        left.set_ylabel("difference of $\\omega\\,\\varepsilon_2$ from the finest mesh (%)")
+            rough = [100 * mesh["roughness"] for mesh in meshes]
+            judge.plot(rough, [100 * mesh["eps2"] for mesh in meshes], **(style | {"linestyle": "none"}))
+        values = [100 * row["meshes"][name]["eps2"] for row in rows for name in MESHES if name != FINEST]
+        log_axis(left, "y", values=values)
+        log_axis(judge, "y", values=values)
+        log_axis(judge, "x", values=[100 * row["meshes"][name]["roughness"] for row in rows for name in MESHES])
+        judge.axvline(100 * ROUGHNESS_MAX, color="black", linewidth=0.5)
+        judge.set_xlabel("roughness (%)")
+        judge.set_ylabel("difference of $\\omega\\,\\varepsilon_2$ (%)")
+        left.set_ylabel("difference of $\\omega\\,\\varepsilon_2$ (%)")
         right.set_ylabel("difference of $\\omega_\\mathrm{D}$ (eV)")
         right.axhline(0, color="black", linewidth=0.5)
-        for index, axes in enumerate((left, right)):
-            axes.set_xlabel("distance of k points (Å$^{-1}$)")
+        for index, axes in enumerate((left, right, judge)):
             panel_label(axes, index)
+        for axes in (left, right):
+            axes.set_xlabel("distance of k points (Å$^{-1}$)")
         figure.legend(loc="outside right center")
         save_figure(figure, DOCUMENT.with_suffix(""), "convergence")
 

@@ -98,15 +98,7 @@ def mesh(atoms: Any, recipe: dict[str, Any], stage: str) -> list[int]:
     of (2 length)^3 / volume: the same for a cube, and as many for a skew cell, whose |a_i| are long for its volume.
     Axes that a symmetry of the lattice mixes get the same number, since GPAW needs a mesh with the crystal's symmetry.
     For the bands of n < 3 atoms the length is (3 / n)^(1/3) times as large: small cells are cheap and vary more with k.
-
-    Parameters
-    ----------
-    atoms
-        The crystal.
-    recipe
-        A version of the recipe.
-    stage
-        ``"scf"`` or ``"bands"``.
+    The stage is ``"scf"`` or ``"bands"``.
     """
     length = recipe[f"{stage}_length"]
     if stage == "bands" and recipe["small_cell"]:
