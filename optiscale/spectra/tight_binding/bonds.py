@@ -29,6 +29,11 @@ SECOND = torch.tensor([b for _, b in _EACH])
 KIND = torch.tensor([KINDS.index("spd"[min(pair)] + "spd"[max(pair)]) for pair in _EACH])
 """Shell of the first atom, of the second, and kind of each of the 14 bond integrals."""
 
+_NAMES = [f"{a}{b}{_EACH[:place].count((a, b))}" for place, (a, b) in enumerate(_EACH)]
+SWAPPED = torch.tensor([_NAMES.index(name[1] + name[0] + name[2]) for name in _NAMES])
+PARITY = torch.tensor([(-1.0) ** (a + b) for a, b in _EACH], dtype=torch.float64)
+"""Place of each bond integral in the pair seen from the other atom, and its sign there."""
+
 _CUTOFF_START = 0.75  # of the cutoff
 
 

@@ -18,7 +18,7 @@ from ase.data import atomic_numbers, chemical_symbols
 from torch import Tensor
 
 from optiscale.errors import UserError
-from optiscale.spectra.tight_binding.bonds import Species, bond_integrals
+from optiscale.spectra.tight_binding.bonds import PARITY, SWAPPED, Species, bond_integrals
 from optiscale.spectra.tight_binding.parameters import ElementParameters, read_parameters
 from optiscale.spectra.tight_binding.slater_koster import INTEGRALS, SHELLS, slater_koster_blocks
 
@@ -176,24 +176,25 @@ class TightBinding:
     def _tabulate(self, rows_i: Tensor, rows_j: Tensor) -> None:
         """Add the radial functions of the pairs that are not there yet, both ways."""
         n = len(self.elements)
-        wanted = torch.unique(torch.minimum(rows_i, rows_j) * n + torch.maximum(rows_i, rows_j))
-        new = wanted[self._slot.view(-1)[wanted] < 0].cpu()
-        if not len(new):
+        wanted = torch.unique(rows_i * n + rows_j)
+        wanted = wanted[self._slot.view(-1)[wanted] < 0].cpu()
+        if not len(wanted):
             return
-        blocks = []
-        for chunk in new.split(8):  # 8 pairs take about 50 MB of intermediate values
-            first, second = self._species[chunk // n], self._species[chunk % n]
-            stop = 0.5 * (first.cutoff + second.cutoff)
-            grid = SHORTEST + (stop - SHORTEST)[:, None] * torch.linspace(0, 1, _KNOTS, dtype=torch.float64)
-            spread = torch.arange(len(chunk)).repeat_interleave(_KNOTS)
-            integrals = bond_integrals(first[spread], second[spread], grid.reshape(-1))
-            blocks.append(torch.cat(integrals, 1).view(len(chunk), _KNOTS, -1))
-        forward = torch.cat(blocks)
-        sign = torch.tensor(_REVERSED_SIGN, dtype=forward.dtype)
-        backward = (forward.unflatten(2, (2, -1))[..., _REVERSED] * sign).flatten(2)
-        slots = self._slot.view(-1)
-        count = torch.arange(len(new), device=self.device)
-        slots[(new % n * n + new // n).to(self.device)] = count + len(self._values) + len(new)
-        slots[new.to(self.device)] = count + len(self._values)
-        values = torch.cat([forward, backward]).to(self.device, self.dtype)
-        self._values = torch.cat([self._values, values])
+        low, high = torch.minimum(wanted // n, wanted % n), torch.maximum(wanted // n, wanted % n)
+        low, high = torch.unique(torch.stack([low, high]), dim=1)
+        for i, j in zip(low.split(8), high.split(8), strict=True):  # 8 pairs take about 100 MB of intermediate values
+            values = self._radial_functions(i, j)
+            # The same pair from the other atom: shells swapped, and the sign of their parity.
+            mirrored = (values.unflatten(-1, (2, -1))[..., SWAPPED] * PARITY).flatten(-2)
+            for first, second, columns in ((i, j, values), (j, i, mirrored)):
+                self._slot[first, second] = torch.arange(len(i), device=self.device) + len(self._values)
+                self._values = torch.cat([self._values, columns.to(self.device, self.dtype)])
+
+    def _radial_functions(self, rows_i: Tensor, rows_j: Tensor) -> Tensor:
+        """Bond integrals H, S of pairs at their knots, (P, knots, 28), float64 on the CPU."""
+        first, second = self._species[rows_i], self._species[rows_j]
+        stop = 0.5 * (first.cutoff + second.cutoff)
+        grid = SHORTEST + (stop - SHORTEST)[:, None] * torch.linspace(0, 1, _KNOTS, dtype=torch.float64)
+        spread = torch.arange(len(rows_i)).repeat_interleave(_KNOTS)
+        integrals = bond_integrals(first[spread], second[spread], grid.reshape(-1))
+        return torch.cat(integrals, 1).view(len(rows_i), _KNOTS, -1)

@@ -8,7 +8,7 @@ that are degenerate at the solution need no care.
 from __future__ import annotations
 
 import zipfile
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +95,18 @@ def read_reference(path: Path, n_valence: dict[str, int]) -> ReferenceBands:
         omega_D=omega_D,
         eps_inter=arrays.get("inter"),
     )
+
+
+def thinned(bands: ReferenceBands, n_points: int, electrons: int) -> ReferenceBands:
+    """Keep about `n_points` of the k points, evenly spread over their list.
+
+    The energies are counted from the Fermi level of the points kept, so that the model is compared on equal terms.
+    """
+    stride = max(1, round(len(bands.weights) / n_points))
+    weights = bands.weights[::stride] / bands.weights[::stride].sum()
+    energies = bands.energies[::stride]
+    level, _ = fermi_level(energies, weights, electrons)
+    return replace(bands, k_points=bands.k_points[::stride], weights=weights, energies=energies - level)
 
 
 # Lattice constants a, c in Å and the sites of the first set's binaries, whose files hold no crystal.

@@ -27,11 +27,11 @@ N_VALENCE: dict[str, int] = {
 """Valence electrons of the model: d shells of groups 3 to 12 are valence, of groups 13 to 15 core."""
 
 _CUTOFF = 2.25  # cube roots of the atomic volume: three shells of the face-centred lattice and the tail of the fourth
-_SPREAD = {
-    "compact": (0.80, 0.90, 0.95),
-    "wide": (0.95, 1.05, 1.10),
-}  # mean radius over the radius of the atom's sphere
-_D_SPREAD = 0.55  # of a d shell that is partly filled
+# Mean radius of s, p and free d orbitals over the radius of the atom's sphere.
+_SPREAD = {"compact": (0.80, 0.90, 0.95), "tight": (0.67, 0.75, 0.80), "wide": (0.95, 1.05, 1.10)}
+_D_SPREAD = 0.55  # of the d shell of d metals
+_LOW_D = ("K", "Ca", "Rb", "Sr", "Cs", "Ba")  # their empty d bands reach the Fermi level
+_LOW_D_SPREAD = 0.63
 STARTS = tuple(_SPREAD)
 """Names of the starting points."""
 
@@ -55,8 +55,9 @@ def start_parameters(symbol: str, start: str = "compact") -> ElementParameters:
     period = sum(atomic_numbers[symbol] > last for last in (2, 10, 18, 36, 54)) + 1
     # Tails matter, not nodes: high quantum numbers only make orbitals stiff.
     principal = (min(period, 4), min(period, 4), max(3, min(period - 1, 5)))
-    spread = (*_SPREAD[start][:2], _D_SPREAD if d_metal else _SPREAD[start][2])
-    s_level, p_level, d_level = (-6.0, 2.0, 12.0) if start == "compact" and not d_metal else (-2.0, 5.0, 10.0)
+    d_spread = _D_SPREAD if d_metal else _LOW_D_SPREAD if symbol in _LOW_D else _SPREAD[start][2]
+    spread = (*_SPREAD[start][:2], d_spread)
+    s_level, p_level, d_level = (-6.0, 2.0, 12.0) if start != "wide" and not d_metal else (-2.0, 5.0, 10.0)
     return ElementParameters(
         n_valence=N_VALENCE[symbol],
         cutoff=round(_CUTOFF * volume ** (1 / 3), 2),
