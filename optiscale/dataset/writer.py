@@ -133,10 +133,6 @@ class DatasetWriter:
 
     Attributes
     ----------
-    n_seen
-        Items added or skipped by this and earlier programs.
-    n_added
-        Those that gave a material.
     finished
         Whether the folder is complete: another program wrote it, or an earlier one all but published it.
 
@@ -149,17 +145,21 @@ class DatasetWriter:
     def __init__(self, folder: Path | str, info: DatasetInfo) -> None:
         self.info = info
         self.finished = False
-        self.n_seen = 0
         self._arrays = raw_arrays(info.energy, info.components, info.scalars)
         self._staging = Staging(Path(folder), complete=MANIFEST, scratch=(*set(self._arrays) - _KEPT, ROWS, SKIPPED))
         self.folder = self._staging.target
-        self._n_materials = 0
+        self._n_materials = self._n_skipped = 0  # committed
         self._ids: set[str] = set()
         self._extra_types: dict[str, str] | None = None
         self._buffer: list[Material] = []
         self._skipped: list[list[str]] = []
         self._committed = time.monotonic()
         self._half_written = False
+
+    @property
+    def n_seen(self) -> int:
+        """Items added or skipped by this and earlier programs."""
+        return self.n_added + self._n_skipped + len(self._skipped)
 
     def __enter__(self) -> Self:
         if (self.folder / MANIFEST).exists():
@@ -199,12 +199,12 @@ class DatasetWriter:
         self._check(material)
         self._ids.add(material.id)
         self._buffer.append(material)
-        self._count()
+        self._commit_now_and_then()
 
     def skip(self, name: str, reason: str) -> None:
         """Count an item that gives no material; the manifest's provenance lists it with the reason."""
         self._skipped.append([name, reason])
-        self._count()
+        self._commit_now_and_then()
 
     def finish(self) -> OpticalDataset:
         """Publish the folder and open it.
@@ -232,7 +232,7 @@ class DatasetWriter:
             self._find_finished()
             return
         state = self._staging.state
-        self.n_seen, self._n_materials = state.get("n_seen", 0), state.get("n_materials", 0)
+        self._n_materials, self._n_skipped = state.get("materials", 0), state.get("skipped", 0)
         self._extra_types = state.get("extra")
         with self._staging.path(ROWS).open(encoding="utf-8") as rows:
             self._ids = {json.loads(row)["id"] for row in rows}
@@ -242,10 +242,9 @@ class DatasetWriter:
         manifest = read_manifest(self.folder)
         if manifest.build_key != self.info.key():
             raise UserError(f"{self.folder}: another data set was written there meanwhile; choose another folder")
-        self.n_seen = manifest.n_materials + len(manifest.provenance["skipped"])
+        self._n_materials, self._n_skipped = manifest.n_materials, len(manifest.provenance["skipped"])
 
-    def _count(self) -> None:
-        self.n_seen += 1
+    def _commit_now_and_then(self) -> None:
         waiting = len(self._buffer) + len(self._skipped)
         if waiting >= CHUNK or time.monotonic() - self._committed > _COMMIT_SECONDS:
             self._commit()
@@ -262,7 +261,9 @@ class DatasetWriter:
             self._staging.append(ROWS, b"".join(_line(_row(material, group)) for material, group in rows))
         self._staging.append(SKIPPED, b"".join(map(_line, skipped)))
         self._n_materials += len(buffer)
-        self._staging.commit({"n_seen": self.n_seen, "n_materials": self._n_materials, "extra": self._extra_types})
+        self._n_skipped += len(skipped)
+        counts = {"materials": self._n_materials, "skipped": self._n_skipped}
+        self._staging.commit({**counts, "extra": self._extra_types})
         self._committed, self._half_written = time.monotonic(), False
 
     def _check(self, material: Material) -> None:

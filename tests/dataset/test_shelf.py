@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from killing import FORK
 
+from optiscale.dataset import open_source
 from optiscale.dataset.shelf import build_shelf, pack_shelf, read_shelf, shelf_file, shelf_ids
 from optiscale.errors import UserError
 
@@ -20,23 +22,16 @@ def test_the_embedded_shelf_is_real_and_small(tmp_path: Path) -> None:
     assert 1 < omega_D.min() < omega_D.max() < 20
 
 
-def test_real_and_imaginary_part_obey_kramers_kronig(tmp_path: Path) -> None:
-    dataset = build_shelf(tmp_path / "shelf")
-    E = dataset.energies
-    missed = []
-    for re, im in np.moveaxis(np.asarray(dataset.spectrum, dtype=float), -1, 1):
-        for omega in (5.0, 8.0):
-            at = np.flatnonzero(np.isclose(E, omega))[0]
-            # principal value: the pole is subtracted, and its integral over 0..20 eV added in closed form
-            pole = E**2 - omega**2
-            pole[at] = 1.0
-            smooth = np.where(np.arange(len(E)) == at, 0.0, (E * im - omega * im[at]) / pole)
-            closed = im[at] * np.log((E[-1] - omega) / (E[-1] + omega)) / 2
-            missed.append(re[at] - 1 - 2 / np.pi * (np.trapezoid(smooth, E) + closed))
-    # what is missed is the absorption above 20 eV, which only adds to the real part
-    assert np.mean(missed) == pytest.approx(0.2, abs=0.15)
-    assert min(missed) > -0.1
-    assert max(missed) < 1.5
+def test_programs_that_need_the_shelf_at_once_build_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPTISCALE_CACHE", str(tmp_path))
+    answers = FORK.SimpleQueue()
+    programs = [FORK.Process(target=lambda: answers.put(open_source("dft-shelf").hash)) for _ in range(3)]
+    for program in programs:
+        program.start()
+    for program in programs:
+        program.join()
+    assert {answers.get() for _ in programs} == {open_source("dft-shelf").hash}
+    assert [path.name[:10] for path in tmp_path.iterdir()] == ["dft-shelf-"]
 
 
 def test_packing_loses_nothing(tmp_path: Path) -> None:

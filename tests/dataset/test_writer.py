@@ -10,7 +10,7 @@ import pytest
 from killing import FORK, bytes_of, survives_a_kill_at_any_step, survives_kills_at_random_times
 from small import N_OMEGA, small_info, small_materials, write_materials
 
-from optiscale.dataset import DatasetWriter, EnergyGrid, Material, OpticalDataset, Scalar
+from optiscale.dataset import DatasetWriter, EnergyGrid, Material, OpticalDataset, Scalar, symmetry
 from optiscale.dataset import writer as writer_module
 from optiscale.errors import UserError
 
@@ -220,3 +220,17 @@ def test_numpy_values_are_plain_in_provenance_and_columns(tmp_path: Path) -> Non
 def test_the_space_group_is_found_where_the_source_does_not_tell(tmp_path: Path) -> None:
     dataset = write_materials(tmp_path / "set", [*small_materials(2), replace(GOOD, id="told", space_group=1)])
     assert list(dataset.materials["space_group"]) == [221, 221, 1]
+
+
+def test_space_groups_of_many_crystals_are_those_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    crystals = [*small_materials(8), replace(GOOD, space_group=7)]
+    expected = [221] * 8 + [7]
+    assert symmetry.space_groups(crystals) == expected
+    monkeypatch.setattr(symmetry, "_MANY", 4)
+    monkeypatch.setattr(symmetry, "_PART", 3)
+    assert symmetry.space_groups(crystals) == expected
+
+
+def test_overlapping_atoms_have_no_space_group() -> None:
+    doubled = replace(GOOD, atomic_number=np.array([3, 3]), position=np.zeros((2, 3)))
+    assert symmetry.space_groups([doubled]) == [None]
