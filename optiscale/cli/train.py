@@ -33,8 +33,10 @@ def run(
     if model not in study.models:
         raise UserError(f"--model {model}: {path} has {', '.join(study.models)}")
     from optiscale.dataset import open_source
+    from optiscale.graphs import GraphStore
     from optiscale.sweep.grid import git_commit
-    from optiscale.sweep.plan import check_data
+    from optiscale.sweep.plan import check_data, has_networks
+    from optiscale.sweep.progress import track_rows
     from optiscale.training import Cell, RunOptions, parameters_of, run_cell, target_spec
 
     content = study.resolved()  # the cell passes through the schema, which has the limits of each value
@@ -45,6 +47,9 @@ def run(
     dataset = open_source(study.data.source)
     parameters_of(study, cell, target_spec(study.models[model], dataset.manifest))
     check_data(study, dataset, [cell])
+    if has_networks(study, [cell]):  # here, with a bar: the trainer would build them in silence
+        cutoffs = study.graph
+        GraphStore.open(dataset, cutoff=cutoffs.cutoff, angle_cutoff=cutoffs.angle_cutoff, track=track_rows("graphs"))
     results = out or study.default_folder().with_name(f"{study.name}-train")
     folder = results / "cells" / cell.id
     checkpoint = folder / "last.ckpt"
