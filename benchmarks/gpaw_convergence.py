@@ -154,6 +154,7 @@ def draw(rows: list[dict[str, Any]]) -> None:
             panel_label(axes, index)
         for axes in (left, right):
             axes.set_xlabel("distance of k points (Å$^{-1}$)")
+            axes.locator_params(axis="x", nbins=4)
         figure.legend(loc="outside right center")
         save_figure(figure, DOCUMENT.with_suffix(""), "convergence")
 

@@ -40,7 +40,7 @@ _COMMON: dict[str, Any] = {
     "emax_needed": 20.5,  # eV above E_F that the bands must reach everywhere
     "more_bands": None,  # factor on the empty bands where they do not
     "refine_rougher": None,  # roughness of a spectrum above which the mesh is made twice as dense
-    "refine_atoms_max": 4,
+    "refine_work_max": 2700,  # but not if irreducible points x atoms^2 of the first mesh are more: hours
     "eta": 0.1,  # eV
     "energy_max": 20.0,  # eV
     "energy_points": 2001,
@@ -305,22 +305,23 @@ def compute(job: dict[str, Any]) -> dict[str, Any]:
     energy = atoms.get_potential_energy()
     cpu_s = [time.process_time() - start, 0.0, 0.0]  # density, bands, response
 
-    def spectrum_of(recipe: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, int, float]:
+    def spectrum_of(recipe: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, int, float, float]:
         began = time.process_time()
         calculator, nbands, emax = bands(density, recipe)
         bands_done = time.process_time()
-        result = *response(calculator, nbands, recipe), nbands, emax
+        work = len(calculator.get_ibz_k_points()) * len(atoms) ** 2
+        result = *response(calculator, nbands, recipe), nbands, emax, work
         cpu_s[1] += bands_done - began
         cpu_s[2] += time.process_time() - bands_done
         return result
 
-    eps_inter, omega_D2, nbands, emax = spectrum_of(recipe)
+    eps_inter, omega_D2, nbands, emax, work = spectrum_of(recipe)
     refined: dict[str, Any] = {}
     limit = recipe["refine_rougher"]
-    if limit and len(atoms) <= recipe["refine_atoms_max"] and roughness(eps_inter.mean(axis=0)) > limit:
+    if limit and work <= recipe["refine_work_max"] and roughness(eps_inter.mean(axis=0)) > limit:
         coarse, coarse_D2 = eps_inter, omega_D2
         recipe = recipe | {"bands_length": 2 * recipe["bands_length"]}
-        eps_inter, omega_D2, nbands, emax = spectrum_of(recipe)
+        eps_inter, omega_D2, nbands, emax, _ = spectrum_of(recipe)
         drude = [float(np.sqrt(np.trace(tensor) / 3)) for tensor in (coarse_D2, omega_D2)]
         refined = {"mesh_change": change(coarse, eps_inter), "omega_D_change": drude[1] - drude[0]}
     return {

@@ -68,7 +68,7 @@ def test_meshes_of_version_3_are_as_dense_as_the_volume_asks():
 def test_versions_share_the_physics():
     how = {
         "mixer", "scf_convergence", "bands_converge_to", "bands_convergence", "head_only", "mesh_of", "small_cell",
-        "more_bands", "setups", "refine_rougher", "refine_atoms_max",
+        "more_bands", "setups", "refine_rougher", "refine_work_max",
     }  # fmt: skip
     setups = gpaw_recipe.RECIPES[1]["setups"]
     assert all(recipe["setups"].items() >= setups.items() for recipe in gpaw_recipe.RECIPES.values())
