@@ -180,10 +180,29 @@ def data_pack(
 
 @data_app.command("build")
 def data_build(
-    source: Annotated[str, typer.Option(help="dft-shelf, or the path of a packed shelf.")] = "dft-shelf",
+    source: Annotated[str, typer.Option(help="dft-shelf, the path of a packed shelf, or tight-binding.")] = "dft-shelf",
     out: Out = None,
+    n: Annotated[int | None, typer.Option("--n", help="Tight binding: materials wanted.", show_default=False)] = None,
+    seed: Annotated[int, typer.Option(help="Tight binding: of the draws.")] = 0,
+    sites: Annotated[
+        str | None,
+        typer.Option(help="Tight binding: atoms a cell, such as 4 or 2-5; as published without.", show_default=False),
+    ] = None,
+    strain: Annotated[float, typer.Option(help="Tight binding: spread of a strain that breaks symmetry.")] = 0.0,
+    rattle: Annotated[float, typer.Option(help="Tight binding: spread of displacements, Å.")] = 0.0,
+    device: Annotated[str, typer.Option(help="Tight binding: cpu or cuda.")] = "cpu",
+    workers: Annotated[int | None, typer.Option(help="Tight binding: processes; one a core by default.")] = None,
 ) -> None:
     """Build the cached data set of a source."""
+    if source == "tight-binding":
+        from optiscale.cli.data_tight_binding import run
+
+        run(n=n, seed=seed, sites=sites, strain=strain, rattle=rattle, device=device, workers=workers, out=out)
+        return
+    if n is not None:
+        from optiscale.errors import UserError
+
+        raise UserError(f"--n is for --source tight-binding; --source {source} has the materials it has")
     from optiscale.cli.data import build
 
     build(source, out=out)

@@ -29,7 +29,7 @@ from optiscale.spectra.tight_binding.response import (
 
 VERSION = 1
 """Raised whenever the same crystal would get another spectrum."""
-SPACING = 0.137
+SPACING = 0.15
 """1/Å between neighbouring points of the mesh."""
 SMALLEST_OVERLAP = 0.02
 """A smaller eigenvalue of the overlap matrix means atoms too close for this basis."""
