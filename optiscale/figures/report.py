@@ -7,13 +7,14 @@ from pathlib import Path
 import pandas as pd
 
 from optiscale.figures.curves import figure_curves
-from optiscale.figures.scaling import figure_1, figure_2, study_figures
+from optiscale.figures.diagnostics import figure_diagnostics
+from optiscale.figures.scaling import KINDS, figure_1, figure_2, one_series_a_network, study_figures
 from optiscale.figures.style import save_figure
-from optiscale.laws import StudyFits, average_seeds, fit_study, load_published, write_tables
+from optiscale.laws import Series, StudyFits, average_seeds, fit_study, load_published, write_tables
 
 
 def draw_all(fits: StudyFits, curves: pd.DataFrame | None, out: Path) -> list[Path]:
-    """Draw Figures 1 and 2 of a study, as far as it has their series, and its learning curves.
+    """Draw Figures 1 and 2 of a study, its fits' diagnostics and its learning curves, as far as it has their series.
 
     Parameters
     ----------
@@ -30,9 +31,18 @@ def draw_all(fits: StudyFits, curves: pd.DataFrame | None, out: Path) -> list[Pa
         What was written: a PNG and a PDF each.
     """
     written = study_figures(fits, out)
+    for series in _to_diagnose(fits):
+        written += save_figure(figure_diagnostics(series), out, f"diagnostics_{series.kind}_{series.model}")
     if curves is not None:
         written += save_figure(figure_curves(curves), out, "learning_curves")
     return written
+
+
+def _to_diagnose(fits: StudyFits) -> list[Series]:
+    """One series a kind and network, those of Figure 1 and the maps, as far as a law was chosen for them."""
+    lines = [one for kind in KINDS for one in one_series_a_network(fits, kind).values()]
+    maps = {one.model: one for one in fits.series if one.kind == "map"}
+    return [one for one in [*lines, *maps.values()] if one.choice is not None and one.best is not None]
 
 
 def draw_published(out: Path, runs: StudyFits | None = None) -> list[Path]:

@@ -29,7 +29,7 @@ from optiscale.figures.style import (
 from optiscale.laws import Series, StudyFits, get_law
 
 Kind = Literal["data", "parameters"]
-_KINDS: tuple[Kind, ...] = ("data", "parameters")
+KINDS: tuple[Kind, ...] = ("data", "parameters")
 _SIZE: dict[Kind, Literal["D", "N"]] = {"data": "D", "parameters": "N"}
 _HELD: dict[Kind, str] = {"data": "N", "parameters": "D"}
 _LAW: dict[Kind, str] = {"data": "broken", "parameters": "floor"}  # the forms of the published Figure 1
@@ -77,9 +77,9 @@ def figure_1(fits: StudyFits, overlays: StudyFits | None = None) -> Figure:
     UserError
         If there is a series over neither D nor N.
     """
-    ours = {kind: one_series_a_network(fits, kind) for kind in _KINDS}
-    own = {kind: one_series_a_network(overlays, kind) if overlays else {} for kind in _KINDS}
-    kinds = [kind for kind in _KINDS if ours[kind] or own[kind]]
+    ours = {kind: one_series_a_network(fits, kind) for kind in KINDS}
+    own = {kind: one_series_a_network(overlays, kind) if overlays else {} for kind in KINDS}
+    kinds = [kind for kind in KINDS if ours[kind] or own[kind]]
     if not kinds:
         raise UserError("figure 1: the study has no series over D or N; run three or more of either")
     styles = network_styles([name for kind in kinds for name in [*ours[kind], *own[kind]]])
@@ -217,7 +217,7 @@ def study_figures(fits: StudyFits, out: Path) -> list[Path]:
     """Draw those of Figures 1 and 2 for which the study has series, as PNG and PDF in the folder `out`."""
     kinds = {series.kind for series in fits.series}
     drawn: list[tuple[str, Callable[[StudyFits], Figure], bool]] = [
-        ("figure_1", figure_1, bool(kinds & set(_KINDS))),
+        ("figure_1", figure_1, bool(kinds & set(KINDS))),
         ("figure_2", figure_2, "map" in kinds),
     ]
     return [path for name, draw, has_data in drawn if has_data for path in save_figure(draw(fits), out, name)]

@@ -211,7 +211,9 @@ def _verdict(
         return f"no break is needed (p = {p_value:.2g})"
     bend = "steepens" if exponents.get("a2", 0.0) > exponents.get("a1", 0.0) else "flattens"
     text = f"broken: the loss {bend} (p = {p_value:.2g}"
-    text += f", AICc lower by {delta_aicc:.1f})" if delta_aicc is not None else ")"
+    if delta_aicc is not None:
+        text += f", AICc {'lower' if delta_aicc >= 0 else 'higher'} by {abs(delta_aicc):.1f}"
+    text += ")"
     if not low <= where.value <= high:
         return f"{text}, but the break lies outside the points: a curved law, not a break that was seen"
     if not where.bounded:

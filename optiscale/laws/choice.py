@@ -28,6 +28,7 @@ NO_SUPPORT = 10.0
 """BIC above the lowest from which a law has essentially no support (R. E. Kass, A. E. Raftery, J. Am. Stat. Assoc. 90,
 773 (1995)): such a law is not chosen, however well it happened to extrapolate."""
 _LEAST_REACH = 0.1
+_LEVEL = 1.05  # held-out errors within this factor are level: the law with the fewest parameters is taken
 _FEWEST_FOR_SPREAD = 2
 _SMALLEST_WEIGHT = 1e-3
 
@@ -86,8 +87,8 @@ class Choice:
     Attributes
     ----------
     best
-        Law with the lowest held-out error among those that the points support; by BIC where nothing could be held out;
-        None where nothing was fitted.
+        Law with the lowest held-out error among those that the points support, of those within 5 % of it the one with
+        the fewest parameters; by BIC where nothing could be held out; None where nothing was fitted.
     reason
         Why, in words.
     table
@@ -172,8 +173,8 @@ class Choice:
             variances.append((fit.band(**x) / loss) ** 2 if fit.covariance is not None else np.zeros_like(loss))
         share = np.array([value / total for value in weights.values()]).reshape(-1, *([1] * np.ndim(logs[0])))
         mean = np.sum(share * np.stack(logs), axis=0)
-        variance = np.sum(share * (np.stack(variances) + (np.stack(logs) - mean) ** 2), axis=0)
-        return mean, np.sqrt(variance)
+        disagreement = np.sum(share * (np.stack(logs) - mean) ** 2, axis=0)
+        return mean, np.sqrt(_weighted_median(np.stack(variances), share) + disagreement)
 
     def _dof(self, law: str | None) -> int:
         """Degrees of freedom that the size of the errors is from: of the seeds, or of the residuals if those set it."""
@@ -283,7 +284,9 @@ def _choose(points: Points, fits: Mapping[str, LawFit], table: Mapping[str, Hold
     judged = {name: table[name] for name in candidates if name in table and table[name].n_origins}
     if judged:
         weights = held_out_weights(judged)
-        best: str | None = min(judged, key=lambda name: judged[name].skill)
+        lowest_skill = min(one.skill for one in judged.values())
+        level = [name for name, one in judged.items() if one.skill <= _LEVEL * lowest_skill]
+        best: str | None = min(level, key=lambda name: (fits[name].k, judged[name].skill))
         others = len([one for one in fits.values() if one.fitted]) - len(candidates)
         reason = f"lowest error at held-out larger sizes ({judged[str(best)].skill:.2f} of the last value's)"
         reason += f"; {others} laws have no support (BIC)" if others else ""
@@ -323,47 +326,38 @@ def _row(name: str, fit: LawFit | None, held: Holdout | None, weight: float) -> 
     )
 
 
+def _weighted_median(values: Array, share: Array) -> Array:
+    """Median over the first axis by weight: one law whose parameters are free must not widen the whole ensemble."""
+    share = np.broadcast_to(share, values.shape)
+    order = np.argsort(values, axis=0)
+    passed = np.cumsum(np.take_along_axis(share, order, axis=0), axis=0) >= 0.5 - 1e-9
+    first = np.argmax(passed, axis=0)
+    return np.asarray(np.take_along_axis(np.take_along_axis(values, order, axis=0), first[None], axis=0)[0])
+
+
 def _spreads(judged: Mapping[str, Holdout], weights: Mapping[str, float]) -> dict[str, Spread]:
-    """Held-out error a unit of reach, of every judged law and of the ensemble."""
-    found = {}
-    for name, held in judged.items():
-        rate = _spread(held)
-        if rate is not None:
-            found[name] = rate
-    if weights and judged:
-        count = max(one.n_origins for one in judged.values())
-        joint = [
-            _mixed(
-                [
-                    (held.errors[i], held.reaches[i], weights[name])
-                    for name, held in judged.items()
-                    if i < len(held.errors)
-                ]
-            )
-            for i in range(max(len(one.errors) for one in judged.values()))
+    """Held-out error a unit of reach, of every judged law and, under the empty name, of the ensemble."""
+    found = {name: _spread(list(held.errors), held.reaches) for name, held in judged.items()}
+    if judged:
+        first = next(iter(judged.values()))
+        mixed = [
+            _mixed([(one.errors[i], weights[name]) for name, one in judged.items()]) for i in range(len(first.errors))
         ]
-        rates = np.array([one for one in joint if one is not None])
-        if len(rates) >= _FEWEST_FOR_SPREAD:
-            found[""] = Spread(rate=float(np.sqrt(np.mean(rates**2))), dof=min(count, len(rates)))
-    return found
+        found[""] = _spread(mixed, first.reaches)
+    return {name: one for name, one in found.items() if one is not None}
 
 
-def _spread(held: Holdout) -> Spread | None:
-    rates = np.array([_rate(e, r) for e, r in zip(held.errors, held.reaches, strict=True) if e is not None])
-    if len(rates) < _FEWEST_FOR_SPREAD:
+def _spread(errors: Sequence[Array | None], reaches: Sequence[Array]) -> Spread | None:
+    """Root of the summed squared errors over the summed squared reaches, which lets the far points speak."""
+    cuts = [(float(np.mean(e**2)), float(np.mean(r**2))) for e, r in zip(errors, reaches, strict=True) if e is not None]
+    if len(cuts) < _FEWEST_FOR_SPREAD:
         return None
-    return Spread(rate=float(np.sqrt(np.mean(rates**2))), dof=len(rates))
+    rate = np.sqrt(sum(e for e, _ in cuts) / max(sum(r for _, r in cuts), _LEAST_REACH**2))
+    return Spread(rate=float(rate), dof=len(cuts))
 
 
-def _rate(errors: Array, reach: Array) -> float:
-    return float(np.sqrt(np.mean((errors / np.maximum(reach, _LEAST_REACH)) ** 2)))
-
-
-def _mixed(parts: Sequence[tuple[Array | None, Array, float]]) -> float | None:
-    """Error rate of the ensemble at one cut, from the laws that were fitted there."""
-    usable = [(errors, reach, weight) for errors, reach, weight in parts if errors is not None]
-    total = sum(weight for _, _, weight in usable)
-    if total <= 0:
-        return None
-    errors = sum((weight / total) * one for one, _, weight in usable)
-    return _rate(np.asarray(errors), usable[0][1])
+def _mixed(parts: Sequence[tuple[Array | None, float]]) -> Array | None:
+    """Error of the ensemble at one cut, from the laws that were fitted there."""
+    usable = [(errors, weight) for errors, weight in parts if errors is not None]
+    total = sum(weight for _, weight in usable)
+    return None if total <= 0 else np.asarray(sum((weight / total) * errors for errors, weight in usable))

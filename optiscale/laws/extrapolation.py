@@ -32,10 +32,11 @@ _SMALLEST_ERROR = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Origin:
-    """One cut of the points: fit to `train`, judge on `held`, both masks (n,)."""
+    """One cut of the points: fit to `train`, judge on `held`, both masks (n,); `cut` is the largest size fitted."""
 
     train: Mask
     held: Mask
+    cut: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +52,8 @@ class Holdout:
         could not.
     reaches
         ln of the factor by which each of those points lies beyond the sizes fitted, as long.
+    independent
+        Number of held-out windows that do not overlap: what the errors are worth as evidence.
     rmsle
         Root of the mean over origins of the mean squared error; NaN without any.
     skill
@@ -60,6 +63,7 @@ class Holdout:
     law: str
     errors: tuple[Array | None, ...]
     reaches: tuple[Array, ...]
+    independent: float
     rmsle: float
     skill: float
 
@@ -95,12 +99,13 @@ def _cuts(size: Array, reach: float, most: int) -> Iterator[Origin]:
     steps = np.unique(size)
     if len(steps) > _MOST_SIZES:  # scattered sizes: cut them into groups of about as many points
         steps = np.unique(np.quantile(size, np.linspace(0, 1, _MOST_SIZES), method="nearest"))
-    first = max(_FEWEST_SIZES, len(steps) // 3)
-    usable = range(first - 1, len(steps) - 1)
-    # The furthest reach must be tested too: at least one cut has all of it inside the points.
-    for j in list(usable)[-most:]:
-        limit = max(steps[j] * reach * (1.0 + 1e-9), steps[j + 1])
-        yield Origin(size <= steps[j], (size > steps[j]) & (size <= limit))
+    usable = steps[max(_FEWEST_SIZES, len(steps) // 3) - 1 : -1]
+    if len(usable) > most:  # neighbouring cuts hold out nearly the same points: spread them evenly over the scale
+        wanted = np.geomspace(usable[0], usable[-1], most)
+        usable = np.unique(usable[np.argmin(np.abs(np.log(usable[:, None] / wanted)), axis=0)])
+    for cut in usable:
+        limit = max(cut * reach * (1.0 + 1e-9), steps[np.searchsorted(steps, cut, side="right")])
+        yield Origin(size <= cut, (size > cut) & (size <= limit), float(cut))
 
 
 def last_value(points: Points, origin: Origin) -> Array:
@@ -180,13 +185,29 @@ def rolling_origins(
             None if one is None else np.log(one) - seen for one, seen in zip(predicted, observed, strict=True)
         ]
     reaches = [reach_of(points, one) for points, one, _ in cuts]
+    worth = [_independent(origins_of(points, reach=reach), reach) for points in sets]
     tables: list[dict[str, Holdout]] = []
     for i in range(len(sets)):
         mine = [row for row, whose in enumerate(owner) if whose == i]
         base_, reach_ = [base[r] for r in mine], [reaches[r] for r in mine]
-        table = {name: _holdout(name, [own[r] for r in mine], base_, reach_) for name, own in errors.items()}
+        table = {name: _holdout(name, [own[r] for r in mine], base_, reach_, worth[i]) for name, own in errors.items()}
         tables.append(table if mine else {})
     return tables
+
+
+def _independent(origins: Sequence[Origin], reach: float) -> float:
+    """Count the windows of one reach that the cuts span, no more than there are cuts.
+
+    Cuts of a map along its directions hold out the same cells, so that they count as those of one direction.
+    """
+    if not origins:
+        return 0.0
+    runs: list[list[float]] = [[]]
+    for one in origins:
+        if runs[-1] and one.cut < runs[-1][-1]:
+            runs.append([])
+        runs[-1].append(one.cut)
+    return max(min(float(len(cuts)), 1.0 + float(np.log(cuts[-1] / cuts[0]) / np.log(reach))) for cuts in runs)
 
 
 def reach_of(points: Points, origin: Origin) -> Array:
@@ -201,12 +222,13 @@ def sizes_of(x: Mapping[str, Array]) -> dict[str, Array]:
     return dict(x) if "x" in x else {"N": x["N"], "D": x["D"], "C": x["N"] * x["D"]}
 
 
-def _holdout(name: str, errors: Sequence[Array | None], base: Sequence[Array], reaches: Sequence[Array]) -> Holdout:
+def _holdout(
+    name: str, errors: Sequence[Array | None], base: Sequence[Array], reaches: Sequence[Array], independent: float
+) -> Holdout:
     same = [one for one, own in zip(base, errors, strict=True) if own is not None]
     rmsle = _rms(errors)
-    return Holdout(
-        name, tuple(errors), tuple(reaches), rmsle, rmsle / max(_rms(same), _SMALLEST_ERROR) if same else float("nan")
-    )
+    skill = rmsle / max(_rms(same), _SMALLEST_ERROR) if same else float("nan")
+    return Holdout(name, tuple(errors), tuple(reaches), independent, rmsle, skill)
 
 
 def _rms(errors: Iterable[Array | None]) -> float:
@@ -217,14 +239,14 @@ def _rms(errors: Iterable[Array | None]) -> float:
 def held_out_weights(table: Mapping[str, Holdout]) -> dict[str, float]:
     """Weights of an ensemble of laws by held-out error, summing to one.
 
-    Pseudo Bayesian model averaging: with j origins and a Gaussian error of unknown size the predictive likelihood of a
-    law goes with its root mean square error to the power -j. Errors are taken relative to the last value, so that laws
-    that could be fitted at fewer origins are comparable, and the power is the number of origins of the one with fewest.
+    Pseudo Bayesian model averaging: with j independent held-out windows and a Gaussian error of unknown size the
+    predictive likelihood of a law goes with its root mean square error to the power -j. Errors are taken relative to
+    the last value, so that laws that could be fitted at fewer origins are comparable.
     """
     usable = {name: one for name, one in table.items() if name != LAST_VALUE and one.n_origins}
     if not usable:
         return {}
-    power = min(one.n_origins for one in usable.values())
+    power = max(one.independent for one in usable.values())
     scores = np.array([max(one.skill, _SMALLEST_ERROR) for one in usable.values()])
-    weights = (scores / scores.min()) ** -float(power)
+    weights = (scores / scores.min()) ** -power
     return dict(zip(usable, (weights / weights.sum()).tolist(), strict=True))

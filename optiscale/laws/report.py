@@ -151,6 +151,8 @@ def _tables(series: Sequence[Series], kinds: Sequence[str]) -> list[_Table]:
         if chosen:
             names = list(dict.fromkeys(name for one in chosen for name in one.fits))
             held_out = any(one.choice is not None for one in chosen)
+            if held_out:  # there are many laws: those that no series has the points for are left out
+                names = [name for name in names if any(name in one.fits and one.fits[name].fitted for one in chosen)]
             if held_out:
                 tables.append(_held_out_table(kind, chosen, names))
             tables.append(_criterion_table(kind, chosen, names, "AICc"))
