@@ -251,4 +251,9 @@ def test_progress_counts_every_row(tmp_path: Path) -> None:
             yield row
 
     check_dataset(write_materials(tmp_path / "set", small_materials(5)), track=track)  # type: ignore[arg-type]
-    assert seen == {"targets": [5, *range(5)], "distances": [5, *range(5)], "duplicates": [0]}
+    assert seen == {
+        "checksums": [3, 0, 1, 2],
+        "targets": [5, *range(5)],
+        "distances": [5, *range(5)],
+        "duplicates": [0],
+    }
