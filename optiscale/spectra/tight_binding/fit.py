@@ -3,8 +3,9 @@
     python -m optiscale.spectra.tight_binding.fit BANDS [BANDS ...] --out parameters.json
 
 Stage 1 fits every element alone, to its own crystals, from up to three starting points. Stage 2 fits all elements
-together to their own crystals and to the pairs of elements, held to the values of stage 1. Files ``bin_*`` are never
-read: they are the test. Least squares by Levenberg and Marquardt with exact derivatives; nothing is random.
+together to their own crystals and to the pairs of elements, held to the values of stage 1. Stage 3 sets the dipole
+lengths of each element by its own spectrum. Files ``bin_*`` are never read: they are the test. Least squares by
+Levenberg and Marquardt with exact derivatives; nothing is random.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from ase import Atoms
 from torch import Tensor
 
 from optiscale.errors import UserError
-from optiscale.spectra.tight_binding.objective import Objective, Target, minimize
+from optiscale.spectra.tight_binding.dipoles import fit_dipoles
+from optiscale.spectra.tight_binding.objective import Objective, Target, band_rms, minimize
 from optiscale.spectra.tight_binding.parameters import ElementParameters, read_parameters, write_parameters
 from optiscale.spectra.tight_binding.reference import read_reference, thinned
 from optiscale.spectra.tight_binding.start import N_VALENCE, STARTS, start_parameters
@@ -44,10 +46,10 @@ def _overlap_targets(symbol: str, cutoff: float) -> list[Target]:
     return targets
 
 
-def fit_element(symbol: str, paths: Sequence[Path]) -> tuple[str, ElementParameters, dict[str, float]]:
-    """Stage 1; the best of several starts for one element, with the RMS of its crystals."""
+def fit_element(symbol: str, paths: Sequence[Path]) -> tuple[str, ElementParameters, float]:
+    """Stage 1; the best of several starts for one element, with the mean RMS of its crystals in eV."""
     torch.set_num_threads(1)
-    best: tuple[float, ElementParameters, dict[str, float]] | None = None
+    best: tuple[float, ElementParameters, float] | None = None
     for start in STARTS:
         first = start_parameters(symbol, start)
         references = [read_reference(path, N_VALENCE) for path in paths]
@@ -55,9 +57,8 @@ def fit_element(symbol: str, paths: Sequence[Path]) -> tuple[str, ElementParamet
         objective = Objective({symbol: first}, targets + _overlap_targets(symbol, first.cutoff))
         values, value, every = minimize(objective, objective.centre, iterations=40)
         if best is None or value < best[0]:
-            rms = {bands.name: value for bands, value in zip(references, every, strict=False)}
-            best = (value, replace_fitted(first, values[0]), rms)
-        if np.mean(list(best[2].values())) < _GOOD:
+            best = (value, replace_fitted(first, values[0]), float(np.mean(every[: len(paths)])))
+        if best[2] < _GOOD:
             break
     assert best is not None  # noqa: S101 (STARTS is not empty)
     return symbol, best[1], best[2]
@@ -71,36 +72,39 @@ def replace_fitted(element: ElementParameters, values: Tensor) -> ElementParamet
 
 def fit_jointly(
     elements: dict[str, ElementParameters], paths: Sequence[Path], *, iterations: int, workers: int
-) -> tuple[dict[str, ElementParameters], dict[str, float]]:
+) -> dict[str, ElementParameters]:
     """Stage 2: all elements on all crystals, held to where they start."""
-    targets, names = [], []
+    targets = []
     for path in paths:
         bands = read_reference(path, N_VALENCE)
         electrons = sum(N_VALENCE[symbol] for symbol in bands.atoms.get_chemical_symbols())
         bands = thinned(bands, _JOINT_POINTS, electrons)
         cutoff = max(elements[symbol].cutoff for symbol in bands.atoms.get_chemical_symbols())
         targets.append(Target(bands.atoms, bands.k_points, cutoff, bands))
-        names.append(bands.name)
     for symbol, element in elements.items():
         targets += _overlap_targets(symbol, element.cutoff)
     with ThreadPoolExecutor(workers) as pool:
         objective = Objective(elements, targets, run=pool.map)
-        values, _, every = minimize(objective, objective.centre, iterations=iterations, label="joint")
-    fitted = {symbol: replace_fitted(elements[symbol], values[row]) for symbol, row in objective.row.items()}
-    return fitted, dict(zip(names, every, strict=False))
+        values, _, _ = minimize(objective, objective.centre, iterations=iterations, label="joint")
+    return {symbol: replace_fitted(elements[symbol], values[row]) for symbol, row in objective.row.items()}
 
 
-def find_references(folders: Iterable[Path]) -> tuple[dict[str, list[Path]], list[Path]]:
-    """Files of each element, and files of pairs, in the folders; the held-out ``bin_*`` are left alone."""
+def find_references(folders: Iterable[Path]) -> tuple[dict[str, list[Path]], dict[str, list[Path]], list[Path]]:
+    """Find the files of each element: bands, and spectra without bands to fit; and the files of pairs.
+
+    The held-out ``bin_*`` are left alone.
+    """
     singles: dict[str, list[Path]] = {}
+    spectra: dict[str, list[Path]] = {}
     pairs = []
     for folder in folders:
-        for path in sorted(Path(folder).glob("el_*.npz")):
-            singles.setdefault(path.stem.split("_")[1], []).append(path)
+        for group, pattern in ((singles, "el_*.npz"), (spectra, "spectrum_*.npz")):
+            for path in sorted(Path(folder).glob(pattern)):
+                group.setdefault(path.stem.split("_")[1], []).append(path)
         pairs += sorted(Path(folder).glob("pair_*.npz"))
     if not singles:
         raise UserError(f"{', '.join(map(str, folders))}: no reference bands (el_*.npz); name their folder")
-    return singles, pairs
+    return singles, spectra, pairs
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -113,28 +117,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    singles, pairs = find_references(options.bands)
-    residuals: dict[str, dict[str, float]] = {}
+    singles, spectra, pairs = find_references(options.bands)
     fitted = read_parameters(options.start) if options.start else {}
     order = [symbol for symbol in ATOMIC_VOLUMES if symbol in singles and symbol not in fitted]
     with ProcessPoolExecutor(options.workers) as pool:
         for symbol, element, rms in pool.map(fit_element, order, [singles[symbol] for symbol in order]):
-            fitted[symbol], residuals[symbol] = element, rms
-            print(symbol, {name: round(value, 3) for name, value in rms.items()}, flush=True)
+            fitted[symbol] = element
+            print(f"{symbol}: band RMS {rms:.3f} eV", flush=True)
     elements = {symbol: fitted[symbol] for symbol in ATOMIC_VOLUMES if symbol in fitted}
     provenance: dict[str, Any] = {
         "program": "python -m optiscale.spectra.tight_binding.fit",
         "bands": "density functional theory (GPAW, PBE, plane waves)",
-        "stages": ["elements"],
+        "stages": ["elements", "dipoles"],
     }
+    paths = [path for symbol in elements for path in singles.get(symbol, [])] + pairs
     if options.iterations and pairs:
-        paths = [path for symbol in elements for path in singles.get(symbol, [])] + pairs
-        elements, rms = fit_jointly(elements, paths, iterations=options.iterations, workers=options.workers)
-        residuals = {symbol: {} for symbol in elements}
-        for name, value in rms.items():
-            for symbol in name.split("_")[1].split("-"):
-                residuals[symbol][name] = value
-        provenance["stages"] = ["elements", "all elements and pairs"]
+        elements = fit_jointly(elements, paths, iterations=options.iterations, workers=options.workers)
+        provenance["stages"].insert(1, "all elements and pairs")
+    for symbol in elements:
+        crystals = [read_reference(path, N_VALENCE) for path in singles.get(symbol, []) + spectra.get(symbol, [])]
+        elements[symbol] = fit_dipoles(symbol, elements[symbol], crystals)
+        print(symbol, "dipoles", [round(x, 3) for x in elements[symbol].dipole], flush=True)
+    residuals: dict[str, dict[str, float]] = {symbol: {} for symbol in elements}
+    for path in paths:
+        bands = read_reference(path, N_VALENCE)
+        rms = round(band_rms(elements, bands), 4)
+        for symbol in set(bands.atoms.get_chemical_symbols()):
+            residuals[symbol][bands.name] = rms
     write_parameters(options.out, elements, provenance=provenance, residuals=residuals)
 
 

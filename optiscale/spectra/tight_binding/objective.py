@@ -107,6 +107,17 @@ def window_rms(energies: Tensor, wanted: Tensor, weights: Tensor) -> float:
     return float(((inside * (energies - wanted) ** 2).sum() / inside.sum()).sqrt())
 
 
+def band_rms(elements: dict[str, ElementParameters], reference: ReferenceBands) -> float:
+    """Root mean square difference in eV of the model's bands from reference bands, each from its own Fermi level."""
+    symbols = reference.atoms.get_chemical_symbols()
+    model = BandModel(reference.atoms, reference.k_points, max(elements[symbol].cutoff for symbol in symbols))
+    order = list(elements)
+    bands = model.bands(species(elements)[torch.tensor([order.index(symbol) for symbol in symbols])])
+    level, _ = fermi_level(bands.energies, reference.weights, sum(elements[symbol].n_valence for symbol in symbols))
+    n = min(bands.energies.shape[1], reference.energies.shape[1])
+    return window_rms(bands.energies[:, :n] - level, reference.energies[:, :n], reference.weights)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Normal:
     """Sum of squares of one target with its part of the normal equations."""

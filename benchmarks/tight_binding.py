@@ -1,0 +1,187 @@
+"""How close the tight-binding engine comes to density functional theory.
+
+``python benchmarks/tight_binding.py BANDS`` compares the fitted table with the reference bands in BANDS (elements,
+which the fit has seen, and the binaries ``bin_*``, which it has not) and with the embedded shelf of spectra (not seen
+either). It writes ``benchmarks/results/tight_binding.json`` and the tables of ``docs/tight-binding-accuracy.md``. Some
+minutes of one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+
+from optiscale.dataset.shelf import read_shelf
+from optiscale.errors import UserError
+from optiscale.io import atomic_write, write_json
+from optiscale.spectra import ENERGIES
+from optiscale.spectra.tight_binding import TightBinding
+from optiscale.spectra.tight_binding.engine import Optics, TightBindingEngine
+from optiscale.spectra.tight_binding.objective import band_rms
+from optiscale.spectra.tight_binding.parameters import read_parameters
+from optiscale.spectra.tight_binding.reference import ReferenceBands, read_reference
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "tight_binding.json"
+DOCUMENT = ROOT / "docs" / "tight-binding-accuracy.md"
+BATCH = 16
+
+
+def solve(engine: TightBindingEngine, crystals: Sequence[Atoms]) -> list[Optics | None]:
+    """Spectra of crystals; None where the engine rejects one."""
+    results: list[Optics | None] = []
+    for first in range(0, len(crystals), BATCH):
+        prepared = [
+            engine.prepare(atoms.cell.array, atoms.numbers, atoms.positions)
+            for atoms in crystals[first : first + BATCH]
+        ]
+        accepted = [crystal for crystal in prepared if hasattr(crystal, "points")]
+        solved = iter(engine.solve(accepted))
+        for crystal in prepared:
+            optics = next(solved) if hasattr(crystal, "points") else None
+            results.append(optics if isinstance(optics, Optics) else None)
+        print(f"{len(results)} of {len(crystals)} spectra", flush=True)
+    return results
+
+
+def absorption_error(model: np.ndarray, reference: np.ndarray) -> float:
+    """Relative L1 difference of omega eps2 over 0 to 20 eV."""
+    difference = ENERGIES * np.abs(model.imag - reference.imag)
+    return float(difference.sum() / (ENERGIES * np.abs(reference.imag)).sum())
+
+
+def compare(reference: ReferenceBands, optics: Optics | None) -> dict[str, Any]:
+    """One crystal of the reference bands."""
+    result: dict[str, Any] = {"name": reference.name, "band_rms": band_rms(read_parameters(), reference)}
+    if optics is not None and reference.omega_D is not None:
+        result |= {"omega_D": optics.omega_D, "omega_D_reference": reference.omega_D}
+    if optics is not None and reference.eps_inter is not None:
+        result["absorption"] = absorption_error(optics.eps_inter, reference.eps_inter)
+    return result
+
+
+def compare_shelf(engine: TightBindingEngine) -> list[dict[str, Any]]:
+    """Every material of the embedded shelf."""
+    records = read_shelf()
+    known = set(engine.model.elements)
+    records = [record for record in records if set(record.atoms.get_chemical_symbols()) <= known]
+    rows = []
+    for record, optics in zip(records, solve(engine, [record.atoms for record in records]), strict=True):
+        row: dict[str, Any] = {"name": record.id, "prototype": record.prototype, "omega_D_reference": record.omega_D}
+        if optics is not None:
+            row |= {"omega_D": optics.omega_D, "absorption": absorption_error(optics.eps_inter, record.eps_inter)}
+        rows.append(row)
+    return rows
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Numbers over the rows that the engine solved."""
+    solved = [row for row in rows if "absorption" in row]
+    absorption = np.asarray([row["absorption"] for row in solved])
+    drude = np.abs([row["omega_D"] - row["omega_D_reference"] for row in solved])
+    return {
+        "n": len(solved),
+        "rejected": len(rows) - len(solved),
+        "absorption_mean": float(absorption.mean()),
+        "absorption_median": float(np.median(absorption)),
+        "absorption_p90": float(np.quantile(absorption, 0.9)),
+        "omega_D_mean": float(drude.mean()),
+        "omega_D_median": float(np.median(drude)),
+        "omega_D_p90": float(np.quantile(drude, 0.9)),
+    }
+
+
+def element_summary(elements: Sequence[dict[str, Any]]) -> tuple[float, list[tuple[str, float]]]:
+    """Median over the elements of the mean RMS of their crystals, and the worst five."""
+    by_element: dict[str, list[float]] = {}
+    for row in elements:
+        by_element.setdefault(row["name"].split("_")[1], []).append(row["band_rms"])
+    means = {symbol: statistics.mean(values) for symbol, values in by_element.items()}
+    return statistics.median(means.values()), sorted(means.items(), key=lambda item: -item[1])[:5]
+
+
+def document(results: dict[str, Any]) -> str:
+    """Return the Markdown page."""
+    median, worst = results["elements_median"], results["elements_worst"]
+    binaries, shelf = results["binaries"], results["shelf"]
+    drude = [abs(row["omega_D"] - row["omega_D_reference"]) for row in binaries]
+    absorption = statistics.mean(row["absorption"] for row in binaries)
+    rms = statistics.mean(row["band_rms"] for row in binaries)
+    lines = [
+        "# Accuracy of the tight-binding engine",
+        "",
+        "Written by `python benchmarks/tight_binding.py BANDS`; the reference is density functional theory (GPAW,",
+        "PBE). Band RMS: over the states at -12 to 5 eV, each side from its own Fermi level. Absorption: relative L1",
+        "difference of omega eps2 over 0 to 20 eV. The fit has seen the bands of the elements and of pairs of",
+        "elements; it has not seen the binaries below or the shelf.",
+        "",
+        f"Elements ({results['n_elements']}): median band RMS {median:.3f} eV; worst "
+        + ", ".join(f"{symbol} {value:.2f}" for symbol, value in worst)
+        + ".",
+        "",
+        "| held-out binary | band RMS, eV | omega_D, eV | of the reference | absorption |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {row['name'].removeprefix('bin_')} | {row['band_rms']:.3f} | {row['omega_D']:.2f} "
+            f"| {row['omega_D_reference']:.2f} | {row['absorption']:.2f} |"
+            for row in binaries
+        ),
+        f"| mean | {rms:.3f} | mean error {statistics.mean(drude):.2f} | largest {max(drude):.2f} | {absorption:.2f} |",
+        "",
+        "The shelf's materials, by prototype:",
+        "",
+        "| prototype | materials | rejected | absorption: mean | median | 90 % below "
+        "| omega_D error, eV: mean | median | 90 % below |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    columns = [f"{what}_{how}" for what in ("absorption", "omega_D") for how in ("mean", "median", "p90")]
+    for name, row in shelf.items():
+        numbers = " | ".join(f"{row[column]:.2f}" for column in columns)
+        lines.append(f"| {name} | {row['n']} | {row['rejected']} | {numbers} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Compare and write."""
+    parser = argparse.ArgumentParser(description="Compare the tight-binding engine with density functional theory.")
+    parser.add_argument("bands", type=Path, nargs="+", help="folders of el_*.npz and bin_*.npz")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    model = TightBinding.load()
+    n_valence = {symbol: element.n_valence for symbol, element in read_parameters().items()}
+    paths = [path for folder in options.bands for path in sorted(folder.glob("*.npz"))]
+    references = [read_reference(path, n_valence) for path in paths if path.stem.startswith(("el_", "bin_"))]
+    if not any(reference.name.startswith("bin_") for reference in references):
+        raise UserError(f"{', '.join(map(str, options.bands))}: no held-out binaries (bin_*.npz); name their folder")
+    engine = TightBindingEngine(model)
+    spectra = solve(engine, [reference.atoms for reference in references])
+    rows = [compare(reference, optics) for reference, optics in zip(references, spectra, strict=True)]
+    elements = [row for row in rows if row["name"].startswith("el_")]
+    median, worst = element_summary(elements)
+    materials = compare_shelf(engine)
+    prototypes = sorted({row["prototype"] for row in materials})
+    shelf = {name: summary([row for row in materials if row["prototype"] == name]) for name in prototypes}
+    results = {
+        "elements": elements,
+        "n_elements": len({row["name"].split("_")[1] for row in elements}),
+        "elements_median": median,
+        "elements_worst": worst,
+        "binaries": [row for row in rows if row["name"].startswith("bin_")],
+        "shelf": shelf | {"all": summary(materials)},
+        "materials": materials,
+    }
+    write_json(RESULTS, results)
+    with atomic_write(DOCUMENT, "w") as stream:
+        stream.write(document(results))
+    print(document(results))
+
+
+if __name__ == "__main__":
+    main()
