@@ -26,8 +26,8 @@ from optiscale.laws import LAWS, LawFit, Points, bootstrap, choose_many, fit_man
 RESULT = Path(__file__).parent / "results" / "laws_coverage.json"
 LEVEL = 0.9
 NOISES = (1e-3, 5e-3, 2e-2)
-REPEATS = 60
-PROFILED = 12
+REPEATS = 40
+PROFILED = 4
 _POINTS = {"bnsl2": 60, "bnsl1": 30, "m4": 30}
 _FORECAST = [name for name in TRUTH if name not in _POINTS]
 
@@ -91,7 +91,7 @@ def _mean(held: list[list[float]]) -> float:
     return round(float(np.nanmean(held)), 3)
 
 
-def forecast_of(name: str, relative: float, repeats: int = 20) -> dict[str, Any]:
+def forecast_of(name: str, relative: float, repeats: int = 10) -> dict[str, Any]:
     """Coverage of the interval at twice the largest sizes: of the true law and of the ensemble of all laws."""
     law = LAWS[name]
     sets = [sample(name, seed=1000 + seed, n=9, relative=relative) for seed in range(repeats)]

@@ -8,8 +8,8 @@ and AICc follow arXiv:2602.05702.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-import lmfit
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import leastsq
@@ -17,6 +17,9 @@ from scipy.optimize import leastsq
 from optiscale.errors import UserError
 from optiscale.laws.registry import LOG_PREFIX, Law, get_law
 from optiscale.laws.result import LawFit, aicc_of, bic_of, estimates, not_fitted, variables_of
+
+if TYPE_CHECKING:
+    import lmfit
 
 Array = NDArray[np.float64]
 

@@ -16,14 +16,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import lmfit
 import numpy as np
 from numpy.typing import NDArray
 
 from optiscale.errors import UserError
 from optiscale.laws.projection import Projection
+
+if TYPE_CHECKING:
+    from optiscale.laws.model import LawModel
 
 Array = NDArray[np.float64]
 Guess = Callable[[Mapping[str, Array], Array], dict[str, float]]
@@ -31,21 +33,6 @@ Guess = Callable[[Mapping[str, Array], Array], dict[str, float]]
 Kind = Literal["1d", "2d"]
 VARIABLES: dict[str, tuple[str, ...]] = {"1d": ("x",), "2d": ("N", "D")}
 LOG_PREFIX = "log10_"
-
-
-class LawModel(lmfit.Model):
-    """An ``lmfit.Model`` of a law that knows its bounds and its first guess."""
-
-    def __init__(self, law: Law) -> None:
-        # A start that runs into NaN is dropped by its chi-square; it must not end the other starts.
-        super().__init__(law.function, independent_vars=list(law.variables), name=law.name, nan_policy="propagate")
-        for name, (low, high) in law.bounds.items():
-            self.set_param_hint(name, min=low, max=high)
-        self.law = law
-
-    def guess(self, data: Any, **variables: Any) -> lmfit.Parameters:  # noqa: D102 - described by lmfit
-        arrays = {name: np.asarray(variables[name], dtype=float) for name in self.law.variables}
-        return self.make_params(**self.law.guess(arrays, np.asarray(data, dtype=float)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +97,8 @@ class Law:
 
     def model(self) -> LawModel:
         """Make an ``lmfit.Model`` of the law, with ``guess``."""
+        from optiscale.laws.model import LawModel  # lmfit takes a second to import, and only this needs it
+
         return LawModel(self)
 
 

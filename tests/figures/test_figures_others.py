@@ -220,9 +220,10 @@ def test_element_table_refuses_what_is_no_element() -> None:
 
 def test_all_figures_of_a_study_are_written(demo: StudyFits, tmp_path) -> None:
     written = draw_all(demo, _curves({"OptiMetal2B-TC": [16]}), tmp_path)
-    assert {path.name for path in written} == {
-        f"{name}.{end}" for name in ("figure_1", "figure_2", "learning_curves") for end in ("png", "pdf")
-    }
+    lines = [f"data_{name}" for name in ("OptiMetal2B-TC", "OptiMetal3B-TC")]
+    diagnostics = [f"diagnostics_{one}" for one in (*lines, "parameters_OptiMetal2B-TC", "map_OptiMetal2B-TC")]
+    names = ("figure_1", "figure_2", "learning_curves", *diagnostics)
+    assert {path.name for path in written} == {f"{name}.{end}" for name in names for end in ("png", "pdf")}
     for path in written:
         assert path.read_bytes().startswith(b"\x89PNG" if path.suffix == ".png" else b"%PDF")
 
@@ -230,7 +231,9 @@ def test_all_figures_of_a_study_are_written(demo: StudyFits, tmp_path) -> None:
 def test_the_published_figures_and_tables_are_written(
     published: StudyFits, demo: StudyFits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report, "fit_study", lambda averages: published)  # the fits of the fixture, to save time
+    monkeypatch.setattr(
+        report, "fit_study", lambda averages, protocol: published
+    )  # the fits of the fixture, to save time
     names = {path.name for path in draw_published(tmp_path, demo)}
     assert {"figure_1.png", "figure_2.pdf", "figure_2_own_runs.png", "laws_1d.md", "maps_2d.tex"} <= names
     assert all((tmp_path / name).stat().st_size > 0 for name in names)

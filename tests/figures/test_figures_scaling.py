@@ -185,7 +185,8 @@ def test_a_study_with_one_data_size_has_only_the_parameter_panel() -> None:
 def test_single_seeds_have_points_without_length_of_error(tmp_path) -> None:
     losses = demo_losses({"OptiMetal2B-TC": [16, 32, 64]}, [8, 16, 32, 64])
     fits = fit_study(average_seeds(losses[losses["seed"] == 1]))
-    assert len(draw_all(fits, None, tmp_path)) == 4
+    names = {path.name for path in draw_all(fits, None, tmp_path)}
+    assert {"figure_1.png", "figure_1.pdf", "figure_2.png", "figure_2.pdf"} <= names
     assert all((std == 0).all() for _, _, std in points_of(_panels(figure_1(fits))[0]))
 
 

@@ -37,8 +37,8 @@ def test_reads_and_averages_a_table_of_runs(tmp_path, suffix):
     assert (averages["n_seeds"] == 3).all()
 
 
-def test_needs_only_five_columns():
-    averages = average_seeds(read_losses(runs()[["model", "D", "N", "seed", "val_loss"]]))
+def test_needs_only_four_columns():
+    averages = average_seeds(read_losses(runs()[["D", "N", "seed", "val_loss"]]))
     assert list(averages.columns) == ["model", "D", "N", "n_seeds", "val_loss_mean", "val_loss_std"]
 
 
@@ -90,7 +90,7 @@ def changed(column: str, value: object) -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("frame", "message"),
     [
-        (runs().drop(columns="val_loss"), "no column val_loss: needs model, D, N"),
+        (runs().drop(columns="val_loss"), "no column val_loss: needs D, N"),
         (runs().drop(columns=["D", "seed"]), "no column D, seed"),
         (average_seeds(runs()).drop(columns="val_loss_std"), "no column val_loss_std"),
         (runs().iloc[:0], "no losses to fit"),
@@ -111,6 +111,47 @@ def test_bad_tables_are_one_line(frame, message):
         read_losses(frame)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_any_column_can_be_the_loss():
+    frame = runs().assign(val_eps_loss=lambda table: 0.5 * table["val_loss"])
+    losses = read_losses(frame, loss="val_eps_loss")
+    np.testing.assert_allclose(losses["val_loss"], 0.5 * runs()["val_loss"])
+    assert losses.attrs["loss"] == "val_eps_loss"
+    spelt = runs().rename(columns={"val_loss": "loss"})
+    np.testing.assert_allclose(read_losses(spelt)["val_loss"], runs()["val_loss"])
+    points = average_seeds(losses).rename(columns={"val_loss_mean": "eps_mean", "val_loss_std": "eps_std"})
+    np.testing.assert_allclose(read_losses(points, loss="eps")["val_loss_mean"], average_seeds(losses)["val_loss_mean"])
+    with pytest.raises(UserError, match="no column val_nope: choose one of val_loss, val_eps_loss"):
+        read_losses(frame, loss="val_nope")
+
+
+def test_each_group_of_materials_is_a_study_of_its_own():
+    frame = pd.concat([runs().assign(group=name) for name in ("oxides", "metals")])
+    averages = average_seeds(read_losses(frame, by="group"))
+    assert sorted(averages["study"].unique()) == ["s, group = metals", "s, group = oxides"]
+    assert (averages["n_seeds"] == 3).all()
+    with pytest.raises(UserError, match="no column kind to split by"):
+        read_losses(frame, by="kind")
+    with pytest.raises(UserError, match="group of row 0 is missing"):
+        read_losses(frame.assign(group=None), by="group")
+
+
+def test_the_order_of_the_rows_does_not_matter():
+    shuffled = runs().sample(frac=1.0, random_state=0)
+    pd.testing.assert_frame_equal(average_seeds(read_losses(shuffled)), average_seeds(read_losses(runs())))
+
+
+def test_tables_together_name_the_files_that_repeat_a_run_or_do_not_fit(tmp_path):
+    runs().to_csv(tmp_path / "a.csv", index=False)
+    runs().iloc[:2].to_csv(tmp_path / "b.csv", index=False)
+    runs().assign(seed=lambda table: table["seed"] + 500).to_csv(tmp_path / "c.csv", index=False)
+    average_seeds(runs()).to_csv(tmp_path / "mean.csv", index=False)
+    assert len(read_losses([tmp_path / "a.csv", tmp_path / "c.csv"])) == 18
+    with pytest.raises(UserError, match=r"2 rows are doubled, first .* in .*a\.csv and .*b\.csv: keep one row each"):
+        read_losses([tmp_path / "a.csv", tmp_path / "b.csv"])
+    with pytest.raises(UserError, match=r"a\.csv, .*mean\.csv: some have a row a run, some a row a point"):
+        read_losses([tmp_path / "a.csv", tmp_path / "mean.csv"])
 
 
 def test_bad_files_are_one_line(tmp_path):

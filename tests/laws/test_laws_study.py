@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from optiscale.errors import UserError
-from optiscale.laws import StudyFits, average_seeds, fit_study, read_losses, write_tables
+from optiscale.laws import FitOptions, StudyFits, average_seeds, fit_study, read_losses, write_tables
 from optiscale.laws.functions import broken
 from optiscale.laws.maps import kaplan
 
@@ -59,6 +59,7 @@ def test_three_points_take_the_laws_that_they_can(demo):
     series = next(one for one in demo.series if one.kind == "parameters")
     assert series.fits["power"].fitted
     assert series.best == "power"
+    assert "too few sizes to hold any out" in series.choice.reason
     for name in ("floor", "broken", "broken_amplitude"):
         assert "3 points cannot fix" in series.fits[name].message
 
@@ -75,7 +76,10 @@ def test_the_law_with_the_lowest_criterion_is_best_and_the_ends_have_their_slope
         {"model": "m", "D": d, "N": 5, "val_loss_mean": broken(d, 4.0, 0.1, 0.5), "val_loss_std": 1e-3}
     )
     (series,) = fit_study(average_seeds(read_losses(frame))).series
-    assert series.best == "broken"
+    assert series.best in {"broken", "broken_amplitude"}
+    assert series.fits["broken"].params["xc"][0] == pytest.approx(1e4, rel=1e-3)
+    assert series.breaks.broken == "broken"
+    assert series.breaks.verdict.startswith("broken: the loss steepens")
     assert series.head.params["a"][0] == pytest.approx(0.1, abs=0.01)
     assert series.tail.params["a"][0] == pytest.approx(0.5, abs=0.01)
     assert (series.head.n, series.head.k) == (3, 2)
@@ -105,7 +109,10 @@ def test_too_few_points_and_unfinished_runs_are_noted():
 
 
 def test_a_single_seed_is_fitted_with_equal_weights():
-    (series,) = fits_of(cells("m", {16: SIZES[16]}, DATA, seeds=1)).series
+    frame = cells("m", {16: SIZES[16]}, DATA, seeds=1)
+    (series,) = fits_of(frame).series
+    assert all("the residuals set the errors" in series.fits[name].notes[0] for name in ("power", "broken"))
+    (series,) = fits_of(frame, protocol="published").series
     assert all("same weight" in series.fits[name].notes[0] for name in ("power", "broken"))
 
 
@@ -129,11 +136,42 @@ def test_tables_have_a_row_a_series_and_the_numbers_of_the_fits(demo, tmp_path):
     paths = write_tables(demo, tmp_path / "tables")
     assert [path.name for path in paths] == ["laws_1d.md", "laws_1d.tex", "maps_2d.md", "maps_2d.tex"]
     laws, maps = paths[0].read_text(), paths[2].read_text()
-    assert len(re.findall(r"^\| [23]B-TC \|", laws, re.MULTILINE)) == 5 * (4 + 5)
-    fit = next(one for one in demo.series if one.kind == "map").fits["kaplan"]
+    over_d, over_n = (laws.index(f"Loss over {text}: error at") for text in ("data size D", "parameter count N"))
+    held_out = laws[over_d : laws.index("AICc of every form")]
+    assert len(re.findall(r"^\| [23]B-TC \|", held_out, re.MULTILINE)) == 4
+    assert "last value" in held_out
+    assert over_d < over_n
+    assert "is it broken? (90 % interval)" in laws
+    assert "Broken law, free sharpness, two breaks" not in laws  # no series has the points for nine parameters
+    series = next(one for one in demo.series if one.kind == "map")
+    fit = series.fits["kaplan"]
     value, stderr = fit.params["aN"]
     assert f"{value:.2f} ± {stderr:.2f}" in maps
     assert f"| {fit.redchi:.3f} | 15 | {fit.n_agree}/{fit.n_starts} |" in maps
+    error = next(row.rmsle for row in series.choice.table if row.law == series.best)
+    assert f"**{100 * error:.2f}**" in maps
+
+
+def test_the_published_protocol_has_the_six_laws_and_the_lowest_aicc(tmp_path):
+    frame = cells("m", SIZES, DATA)
+    fits = fits_of(frame, protocol="published")
+    series = next(one for one in fits.series if one.kind == "map")
+    assert set(series.fits) == {"kaplan", "hoffmann"}
+    assert series.best == "kaplan"
+    assert series.choice is None
+    line = next(one for one in fits.series if one.kind == "data")
+    assert set(line.fits) == {"power", "floor", "broken", "broken_amplitude"}
+    text = write_tables(fits, tmp_path)[0].read_text()
+    assert "held-out" not in text
+    assert StudyFits.from_dict(fits.to_dict()) == fits
+    with pytest.raises(UserError, match="has no options"):
+        fits_of(frame, protocol="published", options=FitOptions())
+
+
+def test_seed_noise_is_pooled_over_the_whole_network(demo):
+    noises = {one.fits["power"].noise for one in demo.series if one.model == "2B-TC" and one.kind != "map"}
+    assert len(noises) == 1
+    assert noises.pop().dof == 15
 
 
 def test_latex_tables_are_well_formed(demo, tmp_path):
