@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from ase.data import atomic_numbers
 from scipy.ndimage import gaussian_filter1d
 from scipy.optimize import minimize
 
@@ -19,6 +20,7 @@ from optiscale.spectra.tight_binding.engine import Optics, TightBindingEngine
 from optiscale.spectra.tight_binding.model import TightBinding
 from optiscale.spectra.tight_binding.parameters import ElementParameters
 from optiscale.spectra.tight_binding.reference import ReferenceBands
+from optiscale.spectra.tight_binding.start import is_d_metal
 
 _PROBES = ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0), (2.0, 0.0), (0.0, 2.0))  # Å
 _BROADENING = 0.25  # eV: the reference meshes are coarse
@@ -59,25 +61,53 @@ def _broadened(eps2: np.ndarray) -> np.ndarray:
     return gaussian_filter1d(ENERGIES * eps2, _BROADENING / (ENERGIES[1] - ENERGIES[0]), axis=-1)
 
 
-def fit_dipoles(symbol: str, element: ElementParameters, crystals: Sequence[ReferenceBands]) -> ElementParameters:
-    """Set the dipole lengths of an element.
-
-    They minimize the relative L1 difference of omega eps2 from the element's own spectra, held to the integrals of its
-    Slater orbitals; without a spectrum they are those integrals.
-    """
+def _fitted_lengths(symbol: str, element: ElementParameters, crystals: Sequence[ReferenceBands]) -> np.ndarray:
+    """Lengths (2,) of least relative L1 difference of omega eps2 from the element's spectra, held to the integrals."""
     start = np.asarray(slater_dipoles(element))
-    known = [(_absorption(symbol, element, crystal), crystal) for crystal in crystals if crystal.eps_inter is not None]
-    if not known:
-        return dataclasses.replace(element, dipole=(float(start[0]), float(start[1])))
-    references = [_broadened(np.asarray(crystal.eps_inter).imag) for _, crystal in known]
+    forms = [_absorption(symbol, element, crystal) for crystal in crystals]
+    references = [_broadened(np.asarray(crystal.eps_inter).imag) for crystal in crystals]
 
     def loss(lengths: np.ndarray) -> float:
         errors = [
             np.abs(_terms(lengths) @ form - reference).sum() / reference.sum()
-            for (form, _), reference in zip(known, references, strict=True)
+            for form, reference in zip(forms, references, strict=True)
         ]
         return float(np.mean(errors) + _PULL * np.square(lengths / start - 1).sum())
 
     tried = [minimize(loss, start * scale, method="Nelder-Mead") for scale in ((1, 1), (1.2, 0.4), (1.5, 1.2))]
-    best = min(tried, key=lambda result: result.fun).x
-    return dataclasses.replace(element, dipole=(float(best[0]), float(best[1])))
+    return min(tried, key=lambda result: result.fun).x
+
+
+def fit_dipoles(
+    elements: dict[str, ElementParameters], crystals: dict[str, list[ReferenceBands]]
+) -> dict[str, ElementParameters]:
+    """Set the dipole lengths of all elements.
+
+    They minimize the relative L1 difference of omega eps2 from the element's own spectra, held to the integrals of its
+    Slater orbitals. An element without a spectrum takes its integrals times the ratio found for the elements nearest
+    in atomic number, among d metals for a d metal and among the others for another.
+    """
+    ratio: dict[str, np.ndarray] = {}
+    for symbol, element in elements.items():
+        known = [crystal for crystal in crystals.get(symbol, []) if crystal.eps_inter is not None]
+        if known:
+            ratio[symbol] = _fitted_lengths(symbol, element, known) / slater_dipoles(element)
+            print(f"{symbol}: dipoles over Slater's {ratio[symbol].round(2)}", flush=True)
+    return {
+        symbol: dataclasses.replace(
+            element, dipole=tuple((ratio.get(symbol, _near(symbol, ratio)) * slater_dipoles(element)).tolist())
+        )
+        for symbol, element in elements.items()
+    }
+
+
+def _near(symbol: str, ratio: dict[str, np.ndarray]) -> np.ndarray:
+    """Mean ratio of the elements of the same block that are nearest in atomic number; 1 if there are none."""
+    away = {
+        other: abs(atomic_numbers[other] - atomic_numbers[symbol])
+        for other in ratio
+        if is_d_metal(other) == is_d_metal(symbol)
+    }
+    return (
+        np.mean([ratio[other] for other in away if away[other] == min(away.values())], axis=0) if away else np.ones(2)
+    )

@@ -2,10 +2,12 @@
 
     python -m optiscale.spectra.tight_binding.fit BANDS [BANDS ...] --out parameters.json
 
-Stage 1 fits every element alone, to its own crystals, from up to three starting points. Stage 2 fits all elements
-together to their own crystals and to the pairs of elements, held to the values of stage 1. Stage 3 sets the dipole
-lengths of each element by its own spectrum. Files ``bin_*`` are never read: they are the test. Least squares by
-Levenberg and Marquardt with exact derivatives; nothing is random.
+Every element is fitted alone: its parameters to the bands of its own crystals, from up to three starting points, then
+its dipole lengths to its own spectrum. Compounds (``bin_*``, ``pair_*``) are never read: they are the test. Least
+squares by Levenberg and Marquardt with exact derivatives; nothing is random.
+
+A further stage that fitted all elements together to pairs of elements was tried and left out: 33 pairs came down to
+0.09 eV, 11 pairs that it had not seen went up from 0.31 to 0.33 to 0.35 eV.
 """
 
 from __future__ import annotations
@@ -13,9 +15,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,13 +27,12 @@ from optiscale.errors import UserError
 from optiscale.spectra.tight_binding.dipoles import fit_dipoles
 from optiscale.spectra.tight_binding.objective import Objective, Target, band_rms, minimize
 from optiscale.spectra.tight_binding.parameters import ElementParameters, read_parameters, write_parameters
-from optiscale.spectra.tight_binding.reference import read_reference, thinned
+from optiscale.spectra.tight_binding.reference import read_reference
 from optiscale.spectra.tight_binding.start import N_VALENCE, STARTS, start_parameters
 from optiscale.structures import ATOMIC_VOLUMES
 
 _COMPRESSED = 0.75  # volume at which an element's overlap must still be positive
 _GOOD = 0.08  # eV: an element fitted better needs no other start
-_JOINT_POINTS = 24  # k points of a crystal in the joint stage
 
 
 def _overlap_targets(symbol: str, cutoff: float) -> list[Target]:
@@ -47,7 +47,7 @@ def _overlap_targets(symbol: str, cutoff: float) -> list[Target]:
 
 
 def fit_element(symbol: str, paths: Sequence[Path]) -> tuple[str, ElementParameters, float]:
-    """Stage 1; the best of several starts for one element, with the mean RMS of its crystals in eV."""
+    """Fit the bands of one element from several starts; return the best, with the mean RMS of its crystals in eV."""
     torch.set_num_threads(1)
     best: tuple[float, ElementParameters, float] | None = None
     for start in STARTS:
@@ -70,54 +70,29 @@ def replace_fitted(element: ElementParameters, values: Tensor) -> ElementParamet
     return dataclasses.replace(element, onsite=onsite, exponent=exponent, kappa=kappa, kinetic=kinetic)
 
 
-def fit_jointly(
-    elements: dict[str, ElementParameters], paths: Sequence[Path], *, iterations: int, workers: int
-) -> dict[str, ElementParameters]:
-    """Stage 2: all elements on all crystals, held to where they start."""
-    targets = []
-    for path in paths:
-        bands = read_reference(path, N_VALENCE)
-        electrons = sum(N_VALENCE[symbol] for symbol in bands.atoms.get_chemical_symbols())
-        bands = thinned(bands, _JOINT_POINTS, electrons)
-        cutoff = max(elements[symbol].cutoff for symbol in bands.atoms.get_chemical_symbols())
-        targets.append(Target(bands.atoms, bands.k_points, cutoff, bands))
-    for symbol, element in elements.items():
-        targets += _overlap_targets(symbol, element.cutoff)
-    with ThreadPoolExecutor(workers) as pool:
-        objective = Objective(elements, targets, run=pool.map)
-        values, _, _ = minimize(objective, objective.centre, iterations=iterations, label="joint")
-    return {symbol: replace_fitted(elements[symbol], values[row]) for symbol, row in objective.row.items()}
-
-
-def find_references(folders: Iterable[Path]) -> tuple[dict[str, list[Path]], dict[str, list[Path]], list[Path]]:
-    """Find the files of each element: bands, and spectra without bands to fit; and the files of pairs.
-
-    The held-out ``bin_*`` are left alone.
-    """
+def find_references(folders: Iterable[Path]) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
+    """Find the files of each element: bands, and spectra without bands to fit."""
     singles: dict[str, list[Path]] = {}
     spectra: dict[str, list[Path]] = {}
-    pairs = []
     for folder in folders:
         for group, pattern in ((singles, "el_*.npz"), (spectra, "spectrum_*.npz")):
             for path in sorted(Path(folder).glob(pattern)):
                 group.setdefault(path.stem.split("_")[1], []).append(path)
-        pairs += sorted(Path(folder).glob("pair_*.npz"))
     if not singles:
         raise UserError(f"{', '.join(map(str, folders))}: no reference bands (el_*.npz); name their folder")
-    return singles, spectra, pairs
+    return singles, spectra
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description="Fit the tight-binding parameters to reference bands.")
-    parser.add_argument("bands", nargs="+", type=Path, help="folders of el_*.npz and pair_*.npz")
+    parser.add_argument("bands", nargs="+", type=Path, help="folders of el_*.npz and spectrum_*.npz")
     parser.add_argument("--out", type=Path, required=True, help="the table to write")
-    parser.add_argument("--start", type=Path, help="a fitted table, whose elements skip stage 1")
-    parser.add_argument("--iterations", type=int, default=10, help="of the joint stage (0: skip it)")
+    parser.add_argument("--start", type=Path, help="a fitted table, whose elements keep their bands")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    singles, spectra, pairs = find_references(options.bands)
+    singles, spectra = find_references(options.bands)
     fitted = read_parameters(options.start) if options.start else {}
     order = [symbol for symbol in ATOMIC_VOLUMES if symbol in singles and symbol not in fitted]
     with ProcessPoolExecutor(options.workers) as pool:
@@ -125,25 +100,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
             fitted[symbol] = element
             print(f"{symbol}: band RMS {rms:.3f} eV", flush=True)
     elements = {symbol: fitted[symbol] for symbol in ATOMIC_VOLUMES if symbol in fitted}
-    provenance: dict[str, Any] = {
-        "program": "python -m optiscale.spectra.tight_binding.fit",
-        "bands": "density functional theory (GPAW, PBE, plane waves)",
-        "stages": ["elements", "dipoles"],
+    crystals = {
+        symbol: [read_reference(path, N_VALENCE) for path in singles.get(symbol, []) + spectra.get(symbol, [])]
+        for symbol in elements
     }
-    paths = [path for symbol in elements for path in singles.get(symbol, [])] + pairs
-    if options.iterations and pairs:
-        elements = fit_jointly(elements, paths, iterations=options.iterations, workers=options.workers)
-        provenance["stages"].insert(1, "all elements and pairs")
-    for symbol in elements:
-        crystals = [read_reference(path, N_VALENCE) for path in singles.get(symbol, []) + spectra.get(symbol, [])]
-        elements[symbol] = fit_dipoles(symbol, elements[symbol], crystals)
-        print(symbol, "dipoles", [round(x, 3) for x in elements[symbol].dipole], flush=True)
-    residuals: dict[str, dict[str, float]] = {symbol: {} for symbol in elements}
-    for path in paths:
-        bands = read_reference(path, N_VALENCE)
-        rms = round(band_rms(elements, bands), 4)
-        for symbol in set(bands.atoms.get_chemical_symbols()):
-            residuals[symbol][bands.name] = rms
+    elements = fit_dipoles(elements, crystals)
+    residuals = {
+        symbol: {
+            path.stem: round(band_rms(elements, read_reference(path, N_VALENCE)), 4) for path in singles.get(symbol, [])
+        }
+        for symbol in elements
+    }
+    provenance = {
+        "program": "python -m optiscale.spectra.tight_binding.fit",
+        "bands": "density functional theory (GPAW 22.8, PBE, plane waves to 300 eV), fcc and bcc elements",
+        "residual": "eV, root mean square over -12 to 5 eV from the Fermi level, by file",
+    }
     write_parameters(options.out, elements, provenance=provenance, residuals=residuals)
 
 

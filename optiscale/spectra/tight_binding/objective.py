@@ -7,10 +7,8 @@ that bands leave the window without a jump, and states near the Fermi level coun
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import numpy as np
 import torch
 from ase import Atoms
 from torch import Tensor
@@ -155,17 +153,13 @@ def _normal(job: Job) -> Normal:
     )
 
 
-Run = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
-"""Like `map`, in order; the map of a pool of threads makes the targets run side by side."""
-
-
 class Objective:
     """Sum of squares over targets plus the prior, as a function of the parameters (P, 18) of elements."""
 
-    def __init__(self, elements: dict[str, ElementParameters], targets: Sequence[Target], *, run: Run = map) -> None:
+    def __init__(self, elements: dict[str, ElementParameters], targets: Sequence[Target]) -> None:
         self.elements = species(elements)
         self.row = {symbol: row for row, symbol in enumerate(elements)}
-        self.targets, self.run = targets, run
+        self.targets = targets
         self.centre = pack(self.elements)
         scale = _PRIOR.repeat(len(elements), 1)
         scale[:, 3:6] *= self.centre[:, 3:6]
@@ -174,7 +168,7 @@ class Objective:
     def value(self, values: Tensor) -> float:
         """Return the sum of squares."""
         pull = self.prior * (values - self.centre)
-        return float((pull**2).sum()) + sum(self.run(_value, self._jobs(values)))
+        return float((pull**2).sum()) + sum(map(_value, self._jobs(values)))
 
     def normal_equations(self, values: Tensor) -> tuple[float, Tensor, Tensor, list[float]]:
         """Return the sum of squares, J^T J, J^T r and the RMS of every target in eV."""
@@ -182,7 +176,7 @@ class Objective:
         matrix = torch.diag((self.prior**2).reshape(-1))
         gradient = (self.prior * pull).reshape(-1)
         value, rms = float((pull**2).sum()), []
-        for part in self.run(_normal, self._jobs(values)):
+        for part in map(_normal, self._jobs(values)):
             value += part.value
             matrix[part.columns[:, None], part.columns] += part.matrix
             gradient[part.columns] += part.gradient
@@ -194,13 +188,11 @@ class Objective:
         return [(target, elements, self.row) for target in self.targets]
 
 
-def minimize(
-    objective: Objective, values: Tensor, *, iterations: int, label: str = ""
-) -> tuple[Tensor, float, list[float]]:
+def minimize(objective: Objective, values: Tensor, *, iterations: int) -> tuple[Tensor, float, list[float]]:
     """Levenberg-Marquardt; return parameters (P, 18), sum of squares and the RMS of every target at the minimum."""
     damping = 1e-2
     value, matrix, gradient, rms = objective.normal_equations(values)
-    for iteration in range(iterations):
+    for _ in range(iterations):
         for _ in range(8):
             step = torch.linalg.solve(matrix + damping * torch.diag(matrix.diagonal() + 1e-6), gradient)
             trial = values - step.view_as(values)
@@ -213,8 +205,6 @@ def minimize(
             break
         gain, values, damping = 1 - trial_value / value, trial, max(damping / 4, 1e-7)
         value, matrix, gradient, rms = objective.normal_equations(values)
-        if label:
-            print(f"{label} {iteration}: {value:.4f}, mean RMS {np.nanmean(rms):.3f} eV", flush=True)
         if gain < 1e-4:
             break
     return values, value, rms

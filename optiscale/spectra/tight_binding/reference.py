@@ -8,13 +8,12 @@ that are degenerate at the solution need no care.
 from __future__ import annotations
 
 import zipfile
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import torch
 from ase import Atoms
-from ase.data import atomic_numbers, chemical_symbols
 from ase.neighborlist import primitive_neighbor_list
 from torch import Tensor
 
@@ -95,18 +94,6 @@ def read_reference(path: Path, n_valence: dict[str, int]) -> ReferenceBands:
         omega_D=omega_D,
         eps_inter=arrays.get("inter"),
     )
-
-
-def thinned(bands: ReferenceBands, n_points: int, electrons: int) -> ReferenceBands:
-    """Keep about `n_points` of the k points, evenly spread over their list.
-
-    The energies are counted from the Fermi level of the points kept, so that the model is compared on equal terms.
-    """
-    stride = max(1, round(len(bands.weights) / n_points))
-    weights = bands.weights[::stride] / bands.weights[::stride].sum()
-    energies = bands.energies[::stride]
-    level, _ = fermi_level(energies, weights, electrons)
-    return replace(bands, k_points=bands.k_points[::stride], weights=weights, energies=energies - level)
 
 
 # Lattice constants a, c in Å and the sites of the first set's binaries, whose files hold no crystal.
@@ -306,16 +293,3 @@ def fermi_level(energies: Tensor, weights: Tensor, electrons: float, kT: float =
     occupation = torch.sigmoid((middle - energies) / kT)
     share = weights[:, None] * occupation * (1 - occupation)
     return middle, share / share.sum()
-
-
-def symbols(atoms: Atoms) -> list[str]:
-    """Chemical symbols of the crystal's elements, once each, sorted by number."""
-    return [chemical_symbols[z] for z in sorted(set(atoms.numbers))]
-
-
-def electrons(atoms: Atoms, n_valence: dict[str, int]) -> int:
-    """Valence electrons of the cell in the model."""
-    return sum(n_valence[symbol] for symbol in atoms.get_chemical_symbols())
-
-
-__all__ = ["BandModel", "Bands", "ReferenceBands", "atomic_numbers", "read_reference"]

@@ -36,6 +36,11 @@ STARTS = tuple(_SPREAD)
 """Names of the starting points."""
 
 
+def is_d_metal(symbol: str) -> bool:
+    """Whether an element has a d shell among its valence electrons (groups 3 to 12)."""
+    return any(symbol in row for row in _D_METALS)
+
+
 def start_parameters(symbol: str, start: str = "compact") -> ElementParameters:
     """Start values of an element, one of `STARTS`.
 
@@ -51,7 +56,7 @@ def start_parameters(symbol: str, start: str = "compact") -> ElementParameters:
         raise UserError(f"{symbol} has no known atomic volume; use one of {', '.join(ATOMIC_VOLUMES)}")
     volume = ATOMIC_VOLUMES[symbol]
     radius = (3 * volume / (4 * math.pi)) ** (1 / 3)
-    d_metal = any(symbol in row for row in _D_METALS)
+    d_metal = is_d_metal(symbol)
     period = sum(atomic_numbers[symbol] > last for last in (2, 10, 18, 36, 54)) + 1
     # Tails matter, not nodes: high quantum numbers only make orbitals stiff.
     principal = (min(period, 4), min(period, 4), max(3, min(period - 1, 5)))
