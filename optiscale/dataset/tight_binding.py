@@ -273,8 +273,9 @@ def _tabulate(model: TightBinding, plan: SubstitutionPlan, n: int) -> None:
     for draw in itertools.islice(decorations(plan), min(n, _TABULATED)):
         numbers = [atomic_numbers[symbol] for symbol in draw.elements]
         pairs.update(itertools.product(numbers, numbers))
-    first, second = torch.tensor(sorted(pairs)).T
-    model.pair_blocks(first, second, torch.tensor([[0.0, 0.0, 3.0]], dtype=model.dtype).expand(len(first), 3))
+    first, second = torch.tensor(sorted(pairs), device=model.device).T
+    somewhere = torch.tensor([[0.0, 0.0, 3.0]], dtype=model.dtype, device=model.device).expand(len(first), 3)
+    model.pair_blocks(first, second, somewhere)
 
 
 _workshop: _Workshop | None = None

@@ -60,13 +60,14 @@ class SubstitutionPlan:
 
     seed: int = 0
     elements: tuple[str, ...] = tuple(ATOMIC_VOLUMES)
-    sites: Mapping[int, float] = field(default_factory=lambda: PUBLISHED_SITES)
+    sites: Mapping[int, float] = field(default_factory=lambda: dict(PUBLISHED_SITES))
     volume_spread: float = 0.04
     shape_spread: float = 0.02
     strain: float = 0.0
     rattle: float = 0.0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "sites", dict(self.sites))  # a mapping proxy could not go to other processes
         if not isinstance(self.seed, int) or self.seed < 0:
             raise UserError(f"seed must be a whole number from 0, not {self.seed!r}")
         if unknown := [symbol for symbol in self.elements if symbol not in ATOMIC_VOLUMES]:
