@@ -37,6 +37,8 @@ _COLORS = (BLUE, VERMILLION, ORANGE)
 _LINES: tuple[Literal["-", "--", ":"], ...] = ("-", "--", ":")
 _MOST_SIGMAS = 6.0
 _MOST_LAWS = 3
+_TALLEST = 2.0  # factor beyond the points that the panel of the law shows at most
+_SMALLEST_ERROR = 1e-4  # per cent; less is the minimiser's own accuracy
 _SHOWN = 0.005  # smallest weight in the ensemble that is written
 
 
@@ -113,7 +115,10 @@ def _draw_law(axes: Axes, series: Series) -> None:
     name: Literal["N", "D"] = "N" if series.kind == "parameters" else "D"
     size_axis(axes, "x", name=name, values=np.append(x, x.max() * REACH), most=6, at_least=4)
     low, high = choice.interval(level=_LEVEL, law=best, x=line)
-    log_axis(axes, "y", values=np.concatenate([series.points["mean"], low, high]), at_least=5)
+    held = np.concatenate([series.points["mean"], low, high])
+    # Where the points fix next to nothing the interval is open for all practical purposes: it leaves the panel.
+    held = np.clip(held, series.points["mean"].min() / _TALLEST, series.points["mean"].max() * _TALLEST)
+    log_axis(axes, "y", values=held, at_least=5)
     axes.set_ylabel(r"validation loss $L_\mathrm{val}$")
     axes.legend(handles=[mean, *handles], loc="best", fontsize=6, handlelength=1.2)
 
@@ -170,7 +175,7 @@ def _draw_held_out(axes: Axes, series: Series) -> None:
         axes.set_axis_off()
         return
     rows = sorted(rows, key=lambda row: float(row.rmsle or 0.0), reverse=True)
-    values = [100.0 * float(row.rmsle or 0.0) for row in rows]
+    values = [max(100.0 * float(row.rmsle or 0.0), _SMALLEST_ERROR) for row in rows]
     colors = [_bar_color(row, series) for row in rows]
     axes.scatter(values, range(len(rows)), c=colors, s=16, zorder=3)
     axes.hlines(range(len(rows)), 0.5 * min(values), values, color=colors, linewidth=0.8)

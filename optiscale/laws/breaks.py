@@ -23,6 +23,7 @@ _DRAWS = 199
 _PLACES = (0.25, 0.5, 0.75)
 _ITERATIONS = 40
 _SMALL_P = 0.05
+_EXACT = 1e-8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +164,8 @@ def _p_value(points: Points, fit: LawFit, null: LawFit, options: FitOptions, dra
     simple, law = get_law(null.law), get_law(fit.law)
     sigma = sigma_of(points, options, fit.noise).sigma
     mean = np.asarray(simple.function(*(points.x[name] for name in simple.variables), *null.values()), dtype=float)
+    if np.sqrt(np.mean(np.log(mean / points.loss) ** 2)) < _EXACT:
+        return 1.0  # the simple law is exact: nothing is left for a break to explain
     size = sigma * np.sqrt(float(null.redchi or 0.0))
     made = mean * np.exp(rng.normal(size=(draws, len(points))) * size / mean)
     sets = [(dict(points.x), one, sigma) for one in made]

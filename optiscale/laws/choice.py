@@ -31,6 +31,7 @@ _LEAST_REACH = 0.1
 _LEVEL = 1.05  # held-out errors within this factor are level: the law with the fewest parameters is taken
 _FEWEST_FOR_SPREAD = 2
 _SMALLEST_WEIGHT = 1e-3
+_SMALLEST_SKILL = 1e-4  # points without noise: what is smaller is the minimiser's own accuracy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -284,8 +285,8 @@ def _choose(points: Points, fits: Mapping[str, LawFit], table: Mapping[str, Hold
     judged = {name: table[name] for name in candidates if name in table and table[name].n_origins}
     if judged:
         weights = held_out_weights(judged)
-        lowest_skill = min(one.skill for one in judged.values())
-        level = [name for name, one in judged.items() if one.skill <= _LEVEL * lowest_skill]
+        lowest = max(min(one.skill for one in judged.values()), _SMALLEST_SKILL)
+        level = [name for name, one in judged.items() if one.skill <= _LEVEL * lowest]
         best: str | None = min(level, key=lambda name: (fits[name].k, judged[name].skill))
         others = len([one for one in fits.values() if one.fitted]) - len(candidates)
         reason = f"lowest error at held-out larger sizes ({judged[str(best)].skill:.2f} of the last value's)"
@@ -293,8 +294,8 @@ def _choose(points: Points, fits: Mapping[str, LawFit], table: Mapping[str, Hold
     else:
         ranked = {name: (float(fits[name].bic or 0.0), fits[name].k) for name in candidates}
         best = min(ranked, key=lambda name: ranked[name]) if ranked else None
-        lowest = min((bic for bic, _ in ranked.values()), default=0.0)
-        likely = {name: float(np.exp(-0.5 * (bic - lowest))) for name, (bic, _) in ranked.items()}
+        smallest = min((bic for bic, _ in ranked.values()), default=0.0)
+        likely = {name: float(np.exp(-0.5 * (bic - smallest))) for name, (bic, _) in ranked.items()}
         weights = {name: value / sum(likely.values()) for name, value in likely.items()}
         reason = "too few sizes to hold any out: the lowest BIC, and weights by BIC"
         if best is None:

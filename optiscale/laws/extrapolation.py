@@ -28,6 +28,7 @@ _FEWEST_SIZES = 4
 _STARTS = 10
 _MOST_SIZES = 24
 _SMALLEST_ERROR = 1e-6
+_SMALLEST_SKILL = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,6 +248,6 @@ def held_out_weights(table: Mapping[str, Holdout]) -> dict[str, float]:
     if not usable:
         return {}
     power = max(one.independent for one in usable.values())
-    scores = np.array([max(one.skill, _SMALLEST_ERROR) for one in usable.values()])
+    scores = np.array([max(one.skill, _SMALLEST_SKILL) for one in usable.values()])
     weights = (scores / scores.min()) ** -power
     return dict(zip(usable, (weights / weights.sum()).tolist(), strict=True))

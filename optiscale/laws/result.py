@@ -15,6 +15,7 @@ from optiscale.laws.registry import LOG_PREFIX, Law, get_law
 
 Array = NDArray[np.float64]
 Estimate = tuple[float, float | None]
+_EXACT = 1e-18
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,8 +189,9 @@ def bic_of(residuals: ArrayLike, k: int) -> float | None:
 
 
 def _log_likelihood(residuals: Array) -> float:
-    rss = max(float(residuals @ residuals), np.finfo(float).tiny)
-    return residuals.size * float(np.log(rss / residuals.size))
+    # Below this the residuals of a law that is exact are those of the minimiser, and rank nothing.
+    variance = max(float(residuals @ residuals) / residuals.size, _EXACT)
+    return residuals.size * float(np.log(variance))
 
 
 def not_fitted(law: str, n: int, k: int, reason: str, *, n_starts: int = 0) -> LawFit:
