@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -71,10 +72,12 @@ def parse_sites(text: str) -> list[int]:
     """
     numbers: set[int] = set()
     for part in text.split(","):
-        first, _, last = part.strip().partition("-")
-        if not (first.isdecimal() and (last or first).isdecimal() and 1 <= int(first) <= int(last or first) <= 10):
+        found = re.fullmatch(r"\s*(\d{1,2})(?:-(\d{1,2}))?\s*", part)
+        first = int(found[1]) if found else 0
+        last = int(found[2] or first) if found else 0
+        if not 1 <= first <= last <= 10:
             raise UserError(f"--sites {text}: give numbers from 1 to 10, such as 4, 2-5 or 1,2,8-10")
-        numbers.update(range(int(first), int(last or first) + 1))
+        numbers.update(range(first, last + 1))
     return sorted(numbers)
 
 

@@ -2,7 +2,7 @@
 
 Draws come in the order of their index; each is built, solved and appended, or skipped with a reason and replaced by the
 next draw. Worker processes of one thread build the crystals; they also solve them on a CPU, while a CUDA device solves
-what they have prepared, thousands of crystals at a time.
+what they have prepared, thousands of crystals at a time (there, a spectrum depends on its batch by rounding, 1e-6).
 """
 
 from __future__ import annotations
@@ -194,7 +194,9 @@ class _Workshop:
     """Builds crystals and, where the device is the CPU, solves them. Each worker process has one."""
 
     def __init__(self, plan: SubstitutionPlan, model: TightBinding) -> None:
-        self.plan, self.engine = plan, TightBindingEngine(model)
+        # One crystal a batch, which is no slower on a CPU: spectra then do not depend on who is solved together, bit
+        # for bit, so that an interrupted build ends in the same bytes.
+        self.plan, self.engine = plan, TightBindingEngine(model, memory=1.0)
 
     def prepare(self, draws: Sequence[Decoration]) -> list[_Piece]:
         """Build the crystals of some draws, with what the engine needs."""
