@@ -23,7 +23,7 @@ from optiscale.figures.style import (
     stepped_colors,
     tick_labels,
 )
-from optiscale.laws import LawFit, Series
+from optiscale.laws import LawFit, Series, get_law
 
 Size = Literal["D", "N"]
 
@@ -115,8 +115,10 @@ def _draw_map(fig: FigureBase, axes: Axes, series: Series, fit: LawFit | None) -
 
 
 def _break(axes: Axes, fit: LawFit) -> float | None:
-    """D_c, where the data exponent changes, if it lies within the panel."""
+    """D_c, where the data exponent changes, if the law has one for all N and it lies within the panel."""
     low, high = axes.get_xlim()
+    if get_law(fit.law).breaks.get("log10_Dc") != "D" or "d" in fit.params:
+        return None
     D_c = fit.params["Dc"][0]
     return D_c if low < D_c < high else None
 

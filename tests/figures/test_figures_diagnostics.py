@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from optiscale.errors import UserError
 from optiscale.figures.diagnostics import figure_diagnostics, sigma_residuals
+from optiscale.figures.scaling import figure_2
 from optiscale.laws import Series, StudyFits
 
 
@@ -37,3 +40,10 @@ def test_residuals_are_in_deviations_of_the_mean(demo: StudyFits) -> None:
 def test_the_published_protocol_has_no_diagnostics(published: StudyFits) -> None:
     with pytest.raises(UserError, match="no diagnostics without a choice of law"):
         figure_diagnostics(published.series[0])
+
+
+def test_a_map_is_drawn_for_any_law_that_may_be_best(demo: StudyFits) -> None:
+    series = of_kind(demo, "map")
+    for law in ("chinchilla", "coupled", "coupled_broken", "coupled_drift"):
+        only = StudyFits(series=[replace(series, best=law, fits={law: series.fits[law]})])
+        figure_2(only).draw_without_rendering()
