@@ -287,6 +287,23 @@ def test_batch_and_order_change_nothing(model):
             np.testing.assert_allclose(result.eps_inter, one.eps_inter, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.gpu
+def test_cuda_gives_the_same_spectra(model):
+    crystals = [
+        build_crystal("B2", ["Ni", "Al"]), skewed(7), build_crystal("L1_2", ["Al", "Sc"]),
+        build_crystal("D2_d", ["Ca", "Cu"]), bulk("Al"), build_crystal("D5_a", ["Sn", "Zr"]),
+    ]  # fmt: skip
+    spectra = []
+    for device, dtype in (("cpu", torch.float64), ("cuda", torch.float64), ("cuda", torch.float32)):
+        engine = TightBindingEngine(model.to(device, dtype), spacing=0.5)
+        spectra.append(engine.solve([prepare(engine, atoms) for atoms in crystals]))
+    for host, double, single in zip(*spectra, strict=True):
+        assert double.omega_D == pytest.approx(host.omega_D, rel=1e-8)
+        np.testing.assert_allclose(double.eps_inter, host.eps_inter, rtol=1e-5, atol=1e-5)
+        assert single.omega_D == pytest.approx(host.omega_D, rel=1e-4)
+        assert distance(single, host) < 2e-4
+
+
 def test_single_precision_is_enough(model):
     atoms = [build_crystal("L2_1", ["Cu", "Al", "Ti"]), skewed(6), build_crystal("L1_0", ["Au", "Cu"])]
     spectra = []

@@ -173,7 +173,7 @@ def bloch_sums(crystals: Sequence[BlochInput], model: TightBinding) -> BlochSums
     Parameters
     ----------
     crystals
-        The batch; points beyond a crystal's own are padded with the phase 0.
+        The batch; crystals with fewer points than others have their last one repeated.
     model
         On the device and in the precision of the result.
     """
@@ -215,10 +215,11 @@ def bloch_sums(crystals: Sequence[BlochInput], model: TightBinding) -> BlochSums
 
 
 def _phases(crystals: Sequence[BlochInput], n_vectors: int, model: TightBinding) -> Tensor:
-    """(C, K, R) 2 pi k.R, padded with zeros."""
+    """(C, K, R) 2 pi k.R; the last point is repeated, so that padding brings no point that a crystal does not have."""
     n_points = max(len(crystal.points) for crystal in crystals)
     phase = np.zeros((len(crystals), n_points, n_vectors))
     for row, crystal in enumerate(crystals):
         turns = crystal.points @ crystal.vectors.T
         phase[row, : len(crystal.points), : len(crystal.vectors)] = 2 * np.pi * (turns % 1)
+        phase[row, len(crystal.points) :] = phase[row, len(crystal.points) - 1]
     return torch.from_numpy(phase).to(model.device, model.dtype)
