@@ -24,7 +24,7 @@ from optiscale.spectra.tight_binding.response import ENERGY_STEP, N_ENERGIES
 from optiscale.structures.substitution import SubstitutedCrystal, SubstitutionPlan, build_substituted, decorations
 
 RESULT = Path(__file__).parent / "results" / "tight_binding_convergence.json"
-SPACINGS = (0.12, 0.137, 0.15, 0.18, 0.20, 0.25)
+SPACINGS = (0.12, 0.15, 0.18, 0.22)
 
 
 def spectra(
