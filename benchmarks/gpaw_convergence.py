@@ -136,7 +136,9 @@ def draw(rows: list[dict[str, Any]]) -> None:
             meshes = [row["meshes"][name] for name in MESHES if name != FINEST]
             spacing = [mesh["spacing"] for mesh in meshes]
             style = {"color": color, "marker": "o", "markersize": 3, "linewidth": 0.9}
-            left.plot(spacing, [100 * mesh["eps2"] for mesh in meshes], label=row["id"].replace("_", " "), **style)
+            left.plot(
+                spacing, [100 * mesh["eps2"] for mesh in meshes], label=" ".join(row["id"].rsplit("_", 1)), **style
+            )
             right.plot(spacing, [mesh["omega_D"] for mesh in meshes], **style)
             rough = [100 * mesh["roughness"] for mesh in meshes]
             judge.plot(rough, [100 * mesh["eps2"] for mesh in meshes], **(style | {"linestyle": "none"}))
