@@ -67,7 +67,9 @@ def test_records_with_too_coarse_a_mesh_are_computed_again_roughest_first(comput
         """A record whose spectrum is a comb of separate peaks."""
         comb = sum(1 / (center**2 - ENERGIES**2 - 0.2j * ENERGIES) for center in np.arange(1, 19, spacing))
         eps_inter = np.array([1 + comb] * 3, dtype=np.complex64)
-        write_record(eps_inter=eps_inter, prototype=np.array(name.rsplit("_", 1)[0]), **more).rename(out / f"{name}.npz")
+        write_record(eps_inter=eps_inter, prototype=np.array(name.rsplit("_", 1)[0]), **more).rename(
+            out / f"{name}.npz"
+        )
 
     jagged("B2_Ni-Al", 0.5, volume_scale=np.array(0.9))
     jagged("L1_2_Cu-Nb", 0.8)
