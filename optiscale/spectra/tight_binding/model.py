@@ -132,9 +132,10 @@ class TightBinding:
             For an element without parameters, or atoms closer than `SHORTEST`.
         """
         distance = torch.linalg.vector_norm(vector, dim=-1)
-        if len(distance) and float(distance.min()) < SHORTEST:
+        shortest = float(distance.detach().min()) if len(distance) else SHORTEST
+        if shortest < SHORTEST:
             raise UserError(
-                f"two atoms are {float(distance.min()):.3f} Å apart; the bands need at least {SHORTEST} Å: "
+                f"two atoms are {shortest:.3f} Å apart; the bands need at least {SHORTEST} Å: "
                 "check the positions and the cell"
             )
         rows_i, rows_j = self._rows(Z_i), self._rows(Z_j)
