@@ -14,6 +14,7 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -123,12 +124,18 @@ def build_tight_binding(
     with DatasetWriter(folder, _info(n, plan)) as writer:
         if not writer.finished:
             draws = itertools.islice(decorations(plan), writer.n_seen, None)
-            with _solver(plan, device, workers or len(os.sched_getaffinity(0)), n) as solve:
-                while (missing := n - writer.n_added) > 0:
-                    for piece in solve(itertools.islice(draws, missing)):
-                        _write(writer, piece)
-                        if report is not None:
-                            report(writer.n_added)
+            try:
+                with _solver(plan, device, workers or len(os.sched_getaffinity(0)), n) as solve:
+                    while (missing := n - writer.n_added) > 0:
+                        for piece in solve(itertools.islice(draws, missing)):
+                            _write(writer, piece)
+                            if report is not None:
+                                report(writer.n_added)
+            except BrokenProcessPool as error:
+                raise UserError(
+                    f"{folder}: a worker process was killed, for lack of memory perhaps; the same command goes on from "
+                    "there, with fewer --workers if need be"
+                ) from error
         return writer.finish()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 
 import numpy as np
 import pytest
@@ -78,6 +79,17 @@ def test_an_interrupted_build_goes_on(dataset, tmp_path):
     again = build_tight_binding(folder, n=6, plan=PLAN, workers=1, report=seen.append)
     assert seen == [4, 5, 6]
     assert again.hash == dataset.hash
+
+
+def test_a_killed_worker_is_one_line(tmp_path, monkeypatch):
+    def kill_children(done):
+        for child in multiprocessing.active_children():
+            child.kill()
+
+    plan = SubstitutionPlan(seed=4, elements=("Ni", "Al", "Cu", "Ag"), sites={2: 1.0})
+    monkeypatch.setattr(tight_binding, "_CPU_TASK", 1)
+    with pytest.raises(UserError, match=r"a worker process was killed.*fewer --workers"):
+        build_tight_binding(tmp_path / "set", n=20, plan=plan, workers=2, report=kill_children)
 
 
 def test_what_fails_is_listed_and_replaced(dataset, tmp_path, monkeypatch):
