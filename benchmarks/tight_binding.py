@@ -21,7 +21,7 @@ from ase import Atoms
 from optiscale.dataset.shelf import read_shelf
 from optiscale.errors import UserError
 from optiscale.io import atomic_write, write_json
-from optiscale.spectra import ENERGIES
+from optiscale.spectra import ENERGIES, Record
 from optiscale.spectra.tight_binding import TightBinding
 from optiscale.spectra.tight_binding.engine import Optics, TightBindingEngine
 from optiscale.spectra.tight_binding.objective import band_rms
@@ -31,6 +31,7 @@ from optiscale.spectra.tight_binding.reference import ReferenceBands, read_refer
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "tight_binding.json"
 DOCUMENT = ROOT / "docs" / "tight-binding-accuracy.md"
+BINARIES = ROOT / "benchmarks" / "data" / "held_out_binaries.parquet"  # made by tight_binding_binaries.py
 BATCH = 16
 
 
@@ -57,13 +58,15 @@ def absorption_error(model: np.ndarray, reference: np.ndarray) -> float:
     return float(difference.sum() / (ENERGIES * np.abs(reference.imag)).sum())
 
 
-def compare(reference: ReferenceBands, optics: Optics | None) -> dict[str, Any]:
-    """One crystal of the reference bands."""
+def compare(reference: ReferenceBands, optics: Optics | None, denser: dict[str, Record]) -> dict[str, Any]:
+    """One crystal of the reference bands; its spectrum comes from a denser mesh than its bands, where there is one."""
     result: dict[str, Any] = {"name": reference.name, "band_rms": band_rms(read_parameters(), reference)}
-    if optics is not None and reference.omega_D is not None:
-        result |= {"omega_D": optics.omega_D, "omega_D_reference": reference.omega_D}
-    if optics is not None and reference.eps_inter is not None:
-        result["absorption"] = absorption_error(optics.eps_inter, reference.eps_inter)
+    source = denser.get(reference.name, reference)
+    if optics is not None and source.omega_D is not None:
+        result |= {"omega_D": optics.omega_D, "omega_D_reference": source.omega_D}
+        result["omega_D_of_bands"] = reference.omega_D
+    if optics is not None and source.eps_inter is not None:
+        result["absorption"] = absorption_error(optics.eps_inter, source.eps_inter)
     return result
 
 
@@ -127,14 +130,19 @@ def document(results: dict[str, Any]) -> str:
         + ", ".join(f"{symbol} {value:.2f}" for symbol, value in worst)
         + ".",
         "",
-        "| held-out binary | band RMS, eV | omega_D, eV | of the reference | absorption |",
-        "|---|---|---|---|---|",
+        "The spectra of the binaries are those of the shelf's recipe (`benchmarks/tight_binding_binaries.py`); their",
+        "bands come from meshes of 10^3 and 12^3 points, and the last column has omega_D of these: how far the",
+        "reference itself depends on its mesh.",
+        "",
+        "| held-out binary | band RMS, eV | omega_D, eV | of the reference | absorption | omega_D of the bands' mesh |",
+        "|---|---|---|---|---|---|",
         *(
             f"| {row['name'].removeprefix('bin_')} | {row['band_rms']:.3f} | {row['omega_D']:.2f} "
-            f"| {row['omega_D_reference']:.2f} | {row['absorption']:.2f} |"
+            f"| {row['omega_D_reference']:.2f} | {row['absorption']:.2f} | {row['omega_D_of_bands']:.2f} |"
             for row in binaries
         ),
-        f"| mean | {rms:.3f} | mean error {statistics.mean(drude):.2f} | largest {max(drude):.2f} | {absorption:.2f} |",
+        f"| mean | {rms:.3f} | mean error {statistics.mean(drude):.2f} | largest {max(drude):.2f} "
+        f"| {absorption:.2f} | |",
         "",
         f"Random pairs of elements, B2 and L1_0 at volumes of 0.92 to 1.08 ({len(pairs)}): band RMS median "
         f"{statistics.median(pairs):.3f}, mean {statistics.mean(pairs):.3f}, largest {max(pairs):.2f} eV.",
@@ -171,7 +179,8 @@ def main() -> None:
         reference.name: optics
         for reference, optics in zip(optical, solve(engine, [reference.atoms for reference in optical]), strict=True)
     }
-    rows = [compare(reference, spectra.get(reference.name)) for reference in references]
+    denser = {record.id: record for record in read_shelf(BINARIES)}
+    rows = [compare(reference, spectra.get(reference.name), denser) for reference in references]
     elements = [row for row in rows if row["name"].startswith("el_")]
     median, worst = element_summary(elements)
     materials = compare_shelf(engine)

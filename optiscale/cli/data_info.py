@@ -99,8 +99,12 @@ def _sites(dataset: OpticalDataset) -> Table:
 def _draw(dataset: OpticalDataset, volume: np.ndarray, counts: Counter[str], out: Path) -> list[Path]:
     from optiscale.figures.dataset import figure_dataset
     from optiscale.figures.elements import figure_elements
+    from optiscale.figures.gallery import gallery_of
     from optiscale.figures.style import save_figure
 
     scalars = {scalar.name: scalar.unit for scalar in dataset.manifest.scalars}
     overview = figure_dataset(dataset.materials, volume, scalars=scalars)
-    return [*save_figure(overview, out, "dataset"), *save_figure(figure_elements(counts), out, "elements")]
+    written = [*save_figure(overview, out, "dataset"), *save_figure(figure_elements(counts), out, "elements")]
+    if dataset.manifest.components:
+        written += save_figure(gallery_of(dataset), out, "spectra")
+    return written

@@ -39,7 +39,7 @@ from optiscale.spectra.tight_binding.engine import (
     TightBindingEngine,
     find_rotations,
 )
-from optiscale.spectra.tight_binding.kmesh import irreducible_points, mesh_divisions
+from optiscale.spectra.tight_binding.kmesh import irreducible_points
 from optiscale.spectra.tight_binding.model import TightBinding
 from optiscale.spectra.tight_binding.parameters import parameter_file
 from optiscale.spectra.tight_binding.response import ENERGY_STEP, ETA, N_ENERGIES, TEMPERATURE
@@ -222,11 +222,11 @@ class _Workshop:
         if crystal.rotations is None:
             rotations = find_rotations(lattice, numbers, position)
             space_group: int | None = find_space_group(lattice, numbers, position)
-            divisions = mesh_divisions(lattice, rotations, self.engine.spacing)
+            divisions = self.engine.divisions(lattice, rotations, len(numbers))
             mesh = irreducible_points(divisions, rotations)
         else:
             space_group = crystal.space_group
-            divisions = mesh_divisions(lattice, crystal.rotations, self.engine.spacing)
+            divisions = self.engine.divisions(lattice, crystal.rotations, len(numbers))
             mesh = _mesh_of_type(draw.type_name, divisions)
         ready = self.engine.prepare(lattice, numbers, position, mesh=mesh)
         return _Piece(draw, crystal, space_group, divisions, ready)

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from optiscale.dataset import OpticalDataset
 from optiscale.errors import UserError
 from optiscale.figures.spectra import formula_text, spread_peaks
 from optiscale.figures.style import BLACK, BLUE, TWO_COLUMNS, VERMILLION, new_figure, paper_style
@@ -37,6 +38,42 @@ def spread_rows(n_sites: NDArray[np.integer], *, n: int = 8, seed: int = 0) -> N
     order = np.random.default_rng(seed).permutation(len(n_sites))
     by_size = order[np.argsort(np.asarray(n_sites)[order], kind="stable")]
     return np.asarray([part[len(part) // 2] for part in np.array_split(by_size, min(n, len(by_size)))], dtype=np.int64)
+
+
+def gallery_of(dataset: OpticalDataset, *, n: int = 8) -> Figure:
+    """Draw the spectra of `n` materials of a data set, from its smallest cells to its largest.
+
+    Parameters
+    ----------
+    dataset
+        A set with spectra.
+    n
+        Panels.
+    """
+    rows = spread_rows(dataset.n_sites, n=n)
+    materials = dataset.materials.iloc[rows]
+    scalars = dataset.manifest.scalars
+    notes = [
+        "\n".join(
+            f"{_symbol(info.name)} = {value:.3g} {info.unit}" for info, value in zip(scalars, values, strict=True)
+        )
+        for values in np.asarray(dataset.scalars[rows], dtype=float)
+    ]
+    titles = [
+        gallery_title(formula, prototype)
+        for formula, prototype in zip(materials["reduced_formula"], materials["prototype"], strict=True)
+    ]
+    return figure_gallery(
+        dataset.energies,
+        np.asarray(dataset.spectrum[rows]),
+        components=dataset.manifest.components,
+        titles=titles,
+        notes=notes,
+    )
+
+
+def _symbol(name: str) -> str:
+    return r"$\omega_\mathrm{D}$" if name == "omega_D" else name
 
 
 def figure_gallery(
@@ -75,7 +112,7 @@ def figure_gallery(
         )
     n_rows = -(-len(titles) // _COLUMNS)
     with paper_style():
-        fig = new_figure(width=TWO_COLUMNS, height=0.5 + 1.6 * n_rows)
+        fig = new_figure(width=TWO_COLUMNS, height=0.5 + 1.7 * n_rows)
         grid = fig.subplots(n_rows, _COLUMNS, sharex=True, squeeze=False)
         panels = list(grid.flat)
         for axes, spectrum, title, note in zip(panels, spectra, titles, notes, strict=False):
@@ -83,7 +120,7 @@ def figure_gallery(
             for values, color in zip(spectrum.T, _COLORS, strict=False):
                 axes.plot(energies, values, color=color)
             axes.set_xlim(energies[0], energies[-1])
-            axes.set_title(title)
+            axes.set_title(title, fontsize=7)
             axes.text(0.96, 0.94, note, transform=axes.transAxes, ha="right", va="top", fontsize=7)
             spread_peaks(axes, float(np.abs(spectrum).max()))
         for axes in panels[len(titles) :]:
@@ -101,9 +138,9 @@ def figure_gallery(
     return fig
 
 
-def gallery_title(formula: str, prototype: str | None) -> str:
+def gallery_title(formula: str, prototype: object) -> str:
     """Write the formula and the structure type of a material for a panel's title."""
-    return formula_text(formula) + (f", {formula_text_of_type(prototype)}" if prototype else "")
+    return formula_text(formula) + (f"\n{formula_text_of_type(prototype)}" if isinstance(prototype, str) else "")
 
 
 def formula_text_of_type(prototype: str) -> str:

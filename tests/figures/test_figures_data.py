@@ -37,9 +37,9 @@ def test_gallery_refuses_what_does_not_agree() -> None:
 
 
 def test_titles_lower_their_numbers() -> None:
-    assert gallery_title("AlNi3", "L1_2") == "AlNi$_{3}$, L1$_{2}$"
+    assert gallery_title("AlNi3", "L1_2") == "AlNi$_{3}$\nL1$_{2}$"
     assert gallery_title("AlNi", None) == "AlNi"
-    assert gallery_title("AlNi", "ABC2_cF16_225") == "AlNi, ABC2_cF16_225"
+    assert gallery_title("AlNi", "ABC2_cF16_225") == "AlNi\nABC2_cF16_225"
 
 
 def test_metals_keep_one_colour_a_source() -> None:

@@ -6,6 +6,7 @@ overlaps, one batched eigensolver, Fermi levels, velocities along x, y, z, one h
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,10 +28,12 @@ from optiscale.spectra.tight_binding.response import (
     sum_transitions,
 )
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same crystal would get another spectrum."""
 SPACING = 0.15
-"""1/Å between neighbouring points of the mesh."""
+"""1/Å between neighbouring points of the mesh, for cells of `SMALL_CELL` atoms and more."""
+SMALL_CELL = 5
+"""Atoms: smaller cells have a denser mesh, since a few bands make sharper features and cost little."""
 SMALLEST_OVERLAP = 0.02
 """A smaller eigenvalue of the overlap matrix means atoms too close for this basis."""
 
@@ -73,7 +76,7 @@ class TightBindingEngine:
     model
         Its device and precision are the engine's.
     spacing
-        Of the meshes, 1/Å.
+        Of the meshes, 1/Å; cells of n < 5 atoms have it times sqrt(n / 5).
     memory
         Bytes that one batch may take, about.
 
@@ -94,6 +97,10 @@ class TightBindingEngine:
         numbers = torch.tensor([atomic_numbers[symbol] for symbol in model.elements])
         self._reach = np.zeros(119)
         self._reach[numbers] = model.pair_cutoff(numbers, numbers).double().cpu()
+
+    def divisions(self, lattice: np.ndarray, rotations: np.ndarray, n_atoms: int) -> tuple[int, int, int]:
+        """Return the divisions of a crystal's mesh, see `mesh_divisions`."""
+        return mesh_divisions(lattice, rotations, self.spacing * min(1.0, math.sqrt(n_atoms / SMALL_CELL)))
 
     def prepare(
         self,
@@ -124,7 +131,7 @@ class TightBindingEngine:
         if mesh is None:
             if rotations is None:
                 rotations = find_rotations(lattice, numbers, position)
-            mesh = irreducible_points(mesh_divisions(lattice, rotations, self.spacing), rotations)
+            mesh = irreducible_points(self.divisions(lattice, rotations, len(numbers)), rotations)
         crystal = bloch_input(lattice, numbers, position, reach=self._reach[numbers], points=mesh[0], weights=mesh[1])
         shortest = float(np.sqrt(np.square(crystal.distance).sum(1).min(initial=np.inf)))
         if shortest < SHORTEST:

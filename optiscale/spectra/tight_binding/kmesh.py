@@ -16,7 +16,9 @@ import itertools
 import numpy as np
 
 # Most shifted axes first.
-_OFFSETS = sorted(itertools.product((0, 1), repeat=3), key=lambda offset: (-sum(offset), offset))
+_OFFSETS: list[tuple[int, int, int]] = sorted(
+    ((a, b, c) for a, b, c in itertools.product((0, 1), repeat=3)), key=lambda offset: (-sum(offset), offset)
+)
 
 
 def mesh_divisions(lattice: np.ndarray, rotations: np.ndarray, spacing: float) -> tuple[int, int, int]:
