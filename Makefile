@@ -7,7 +7,7 @@ SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13)
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do $$p -c '$(SUPPORTED)' 2>/dev/null && echo $$p && break; done)
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo demo-docs baselines-docs test test-all lint figures published-numbers clean
+.PHONY: help demo demo-docs baselines-docs test test-all lint figures published-numbers data-docs clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -56,3 +56,6 @@ baselines-docs: $(VENV)/.installed  ## Run a network beside its baselines and co
 	$(RUN) grid experiments/baselines.yaml
 	mkdir -p docs/baselines
 	cp results/baselines/figures/figure_1.png results/baselines/tables/metrics_*_validation.md results/baselines/runs.parquet docs/baselines/
+
+data-docs: $(VENV)/.installed  ## Draw the spectra of each source, and five metals beside measurements
+	$(VENV)/bin/python benchmarks/data_pictures.py

@@ -18,10 +18,12 @@ import numpy as np
 import torch
 
 from optiscale.dataset.tight_binding import build_tight_binding
-from optiscale.io import read_json, write_json
+from optiscale.io import atomic_write, read_json, write_json
 from optiscale.spectra.tight_binding.engine import SPACING, VERSION
 
 RESULT = Path(__file__).parent / "results" / "tight_binding_speed.json"
+DOCUMENT = Path(__file__).parents[1] / "docs" / "tight-binding.md"
+MARKS = "<!-- benchmarks/tight_binding_speed.py -->\n", "<!-- end -->"
 
 
 def machine(device: str) -> str:
@@ -69,6 +71,23 @@ def measure(n: int, device: str, workers: int) -> dict[str, Any]:
     }
 
 
+def document(rows: list[dict[str, Any]]) -> None:
+    """Write the rows as a table between the marks of the page."""
+    table = [
+        "| materials | machine | processes | seconds | of these before the first | engine version |",
+        "|" + "---|" * 6,
+    ]
+    table += [
+        f"| {row['n']:,} | {row['machine'] if row['device'] == 'cuda' else 'CPU, ' + row['machine']} | {row['workers']} "
+        f"| {row['seconds']:.0f} | {row['seconds_to_first']:.0f} | {row['engine_version']} |"
+        for row in rows
+    ]
+    before, rest = DOCUMENT.read_text(encoding="utf-8").split(MARKS[0])
+    after = rest.split(MARKS[1], 1)[1]
+    with atomic_write(DOCUMENT, "w") as stream:
+        stream.write(f"{before}{MARKS[0]}" + "\n".join(table) + f"\n{MARKS[1]}{after}")
+
+
 def main() -> None:
     """Measure and record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -80,7 +99,9 @@ def main() -> None:
     print(row, flush=True)
     rows = read_json(RESULT) if RESULT.exists() else []
     kept = [one for one in rows if (one["device"], one["n"]) != (row["device"], row["n"])]
-    write_json(RESULT, sorted([*kept, row], key=lambda one: (one["device"], one["n"])))
+    rows = sorted([*kept, row], key=lambda one: (one["device"], one["n"]))
+    write_json(RESULT, rows)
+    document(rows)
 
 
 if __name__ == "__main__":
