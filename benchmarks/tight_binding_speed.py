@@ -77,11 +77,12 @@ def document(rows: list[dict[str, Any]]) -> None:
         "| materials | machine | processes | seconds | of these before the first | engine version |",
         "|" + "---|" * 6,
     ]
-    table += [
-        f"| {row['n']:,} | {row['machine'] if row['device'] == 'cuda' else 'CPU, ' + row['machine']} | {row['workers']} "
-        f"| {row['seconds']:.0f} | {row['seconds_to_first']:.0f} | {row['engine_version']} |"
-        for row in rows
-    ]
+    for row in rows:
+        name = row["machine"] if row["device"] == "cuda" else f"CPU, {row['machine']}"
+        table.append(
+            f"| {row['n']:,} | {name} | {row['workers']} | {row['seconds']:.0f} | {row['seconds_to_first']:.0f} "
+            f"| {row['engine_version']} |"
+        )
     before, rest = DOCUMENT.read_text(encoding="utf-8").split(MARKS[0])
     after = rest.split(MARKS[1], 1)[1]
     with atomic_write(DOCUMENT, "w") as stream:
