@@ -83,6 +83,8 @@ RECIPES: dict[int, dict[str, Any]] = {
     3: _COMMON | _FAST | _DENSER,
     # A second, twice as dense mesh where the spectrum shows the first one.
     4: _COMMON | _FAST | _DENSER | {"refine_rougher": 0.08},  # docs/ab-initio.md compares roughness and error
+    # The second mesh only where it takes minutes: a rough spectrum of a larger cell is flagged instead.
+    5: _COMMON | _FAST | _DENSER | {"refine_rougher": 0.08, "refine_work_max": 300},
 }
 NEWEST = max(RECIPES)
 
