@@ -95,5 +95,5 @@ def test_the_command_shows_what_the_set_holds(tmp_path: Path) -> None:
     assert dataset.hash in said
     assert "re, im at 21 energies from 0 to 20 eV" in said
     assert {path.name for path in (tmp_path / "pictures").iterdir()} == {
-        "dataset.pdf", "dataset.png", "elements.pdf", "elements.png",
+        "dataset.pdf", "dataset.png", "elements.pdf", "elements.png", "spectra.pdf", "spectra.png",
     }  # fmt: skip
