@@ -13,6 +13,7 @@ from optiscale.laws.registry import Array, Law, register
 _PAPER = "arXiv:2602.05702"
 _NOT_NEGATIVE = (0.0, np.inf)
 _EXPONENT = (0.0, 10.0)
+_FALLING = {"a1": _EXPONENT, "a2": _EXPONENT}  # no more data or parameters make a loss rise
 _COUPLING = (0.01, 10.0)
 _SHARPNESS = (0.02, 10.0)
 
@@ -91,6 +92,7 @@ register(
         function=functions.broken,
         parameters=("log10_xc", "a1", "a2"),
         guess=guesses.guess_broken,
+        own_bounds=_FALLING,
         formula="(xc/x)^a2 (1 + xc/x)^(a1 - a2)",
         latex=r"(x_c/x)^{\alpha_2} (1 + x_c/x)^{\alpha_1 - \alpha_2}",
         source=_PAPER,
@@ -108,6 +110,7 @@ register(
         parameters=("log10_xc", "a1", "a2", "A"),
         guess=guesses.guess_broken_amplitude,
         bounds={"A": _NOT_NEGATIVE},
+        own_bounds=_FALLING,
         formula="A (xc/x)^a2 (1 + xc/x)^(a1 - a2)",
         latex=r"A (x_c/x)^{\alpha_2} (1 + x_c/x)^{\alpha_1 - \alpha_2}",
         source=_PAPER,

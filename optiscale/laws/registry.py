@@ -55,6 +55,8 @@ class Law:
         First guess from the variables by name and the losses.
     bounds
         Lower and upper bound of a parameter; a parameter not named is free.
+    own_bounds
+        Bounds of our protocol alone: the published fits had none there.
     formula, latex
         Right-hand side of L = … as text and as LaTeX (math mode).
     source
@@ -77,6 +79,7 @@ class Law:
     parameters: tuple[str, ...]
     guess: Guess
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    own_bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     formula: str = ""
     latex: str = ""
     source: str = ""
@@ -92,7 +95,8 @@ class Law:
 
     def limits(self) -> tuple[Array, Array]:
         """Lower and upper bounds in the order of the parameters, (k,) each, infinite where there are none."""
-        low, high = np.array([self.bounds.get(name, (-np.inf, np.inf)) for name in self.parameters], dtype=float).T
+        bounds = {**self.bounds, **self.own_bounds}
+        low, high = np.array([bounds.get(name, (-np.inf, np.inf)) for name in self.parameters], dtype=float).T
         return low, high
 
     def model(self) -> LawModel:
