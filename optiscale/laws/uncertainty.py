@@ -23,6 +23,7 @@ LEVEL = 0.9
 _STEPS = 28
 _FARTHEST_LENGTH = 4.0  # decades from the best value within which an end is sought
 _FARTHEST = 3.0  # the same for exponents, and times the value for levels
+_LONGEST = 300.0  # decades
 _PROFILE_ITERATIONS = 80
 _RESAMPLE_ITERATIONS = 40
 
@@ -43,10 +44,18 @@ class Interval:
         return self.low is not None and self.high is not None
 
     def lengths(self) -> Interval:
-        """Return the interval of the length itself, for one of its logarithm."""
-        low, value, high = (None if one is None else 10.0**one for one in (self.low, self.value, self.high))
-        name = self.parameter.removeprefix(LOG_PREFIX)
-        return Interval(parameter=name, level=self.level, value=float(value or 0.0), low=low, high=high)
+        """Return the interval of the length itself, for one of its logarithm; an end beyond all numbers is open."""
+
+        def length(log10: float | None) -> float | None:
+            return None if log10 is None or abs(log10) > _LONGEST else 10.0**log10
+
+        return Interval(
+            parameter=self.parameter.removeprefix(LOG_PREFIX),
+            level=self.level,
+            value=10.0 ** min(max(self.value, -_LONGEST), _LONGEST),
+            low=length(self.low),
+            high=length(self.high),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """JSON value."""

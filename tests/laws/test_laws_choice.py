@@ -22,6 +22,7 @@ from optiscale.laws import (
 from optiscale.laws.breaks import Break
 from optiscale.laws.choice import Choice
 from optiscale.laws.extrapolation import LAST_VALUE, held_out_weights, origins_of, sizes_of
+from optiscale.laws.uncertainty import Interval
 
 from .truths import TRUTH, sample
 
@@ -236,3 +237,9 @@ def test_points_from_a_frame():
     assert len(points) == 2
     assert isinstance(Noise(weights="pooled", scale=0.1).run(1.0, 1.0), np.ndarray | float)
     assert Interval(parameter="a", level=0.9, value=1.0, low=None, high=2.0).bounded is False
+
+
+def test_a_length_beyond_all_numbers_is_an_open_end() -> None:
+    far = Interval(parameter="log10_xc", level=0.9, value=412.0, low=3.0, high=500.0).lengths()
+    assert (far.parameter, far.low, far.high) == ("xc", 1000.0, None)
+    assert far.value == 1e300
