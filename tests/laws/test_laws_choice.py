@@ -22,7 +22,6 @@ from optiscale.laws import (
 from optiscale.laws.breaks import Break
 from optiscale.laws.choice import Choice
 from optiscale.laws.extrapolation import LAST_VALUE, held_out_weights, origins_of, sizes_of
-from optiscale.laws.uncertainty import Interval
 
 from .truths import TRUTH, sample
 
