@@ -54,6 +54,14 @@ def cost_of(residuals: Array, cost: Cost) -> Array:
     return np.where(size <= turn, size**2, 2.0 * turn * size - turn**2).sum(axis=1)
 
 
+def cost_root(residuals: Array, cost: Cost) -> Array:
+    """Residuals whose squares sum up to the cost, of the same sign and shape."""
+    if cost == "squares":
+        return residuals
+    size, turn = np.abs(residuals), _turns(residuals, cost)
+    return np.sign(residuals) * np.where(size <= turn, size, np.sqrt(np.maximum(2.0 * turn * size - turn**2, 0.0)))
+
+
 def influence(residuals: Array, cost: Cost) -> Array:
     """Factor by which the cost scales each residual and its row of the Jacobian, (r, n)."""
     if cost == "squares":

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from optiscale.errors import UserError
 from optiscale.laws.diagnose import identifiability, verdict
-from optiscale.laws.engine import Cost, influence, jacobian
+from optiscale.laws.engine import Cost
+from optiscale.laws.final import final_descent
 from optiscale.laws.points import WEIGHTS, Noise, Points, Weights, estimate_noise
 from optiscale.laws.registry import Law, get_law
 from optiscale.laws.result import Alternative, LawFit, aicc_of, bic_of, estimates, not_fitted, variables_of
@@ -27,8 +28,6 @@ NEAR_OPTIMAL = 4.0
 """Chi-square above the lowest within which other parameters count as near-optimal: two standard errors."""
 _MOST_ALTERNATIVES = 3
 _FEW_STARTS, _MANY_STARTS, _ENOUGH_AGREE = 10, 24, 3
-_AT_BOUND = 1e-6
-_SINGULAR = 1e-13
 _SHARE_OF_N = 1e-3  # chi-square a point within which two starts found the same valley
 
 
@@ -137,18 +136,16 @@ def _judge(
     if not np.isfinite(ends.cost).any():
         return not_fitted(law.name, n, k, f"none of {tried} starts gave a finite chi-square", n_starts=tried)
     best = int(np.argmin(ends.cost))
-    values, chi2, converged = ends.values[best], float(ends.cost[best]), bool(ends.converged[best])
+    last = final_descent(data, ends.values[best])
+    values, chi2, held = last.values, last.cost, last.held
     redchi = chi2 / (n - k)
     stretch = max(1.0, redchi) if sigma.known else redchi
-    held = at_bounds(law, values)
-    covariance, condition = covariance_of(data, values, held)
-    if covariance is not None:
-        covariance = covariance * stretch
+    covariance = None if last.covariance is None else last.covariance * stretch
     stderr = None if covariance is None else np.sqrt(np.diag(covariance))
     residuals = data.residuals()(values[None], np.array([0]))[0]
     weighed = residuals * float(np.exp(np.log(sigma.sigma).mean()))  # weights of geometric mean one: the loss's unit
     notes = sigma.notes + verdict(law, points, residuals, redchi, k, noise if sigma.known else None)
-    notes += identifiability(law, points, values, stderr, held, condition)
+    notes += identifiability(law, points, values, stderr, held, last.condition)
     limit = float(agreement(np.array([chi2]), np.array([slack]))[0])
     return LawFit(
         law=law.name,
@@ -162,10 +159,10 @@ def _judge(
         k=k,
         n_starts=tried,
         n_agree=int(np.sum(ends.cost <= limit)),
-        success=converged,
-        message="converged" if converged else "stopped in a flat valley: the points do not fix every parameter",
+        success=last.success,
+        message="converged" if last.success else "stopped in a flat valley: the points do not fix every parameter",
         notes=notes,
-        alternatives=_alternatives(ends, best, max(stretch, 1e-300)),
+        alternatives=_alternatives(ends, values, chi2, max(stretch, 1e-300)),
         noise=noise,
     )
 
@@ -196,45 +193,12 @@ def sigma_of(points: Points, options: FitOptions, noise: Noise | None) -> Sigma:
     return Sigma(points.loss, known=False, notes=() if options.weights == "equal" else (note,))
 
 
-def at_bounds(law: Law, values: Array) -> NDArray[np.bool_]:
-    """Which parameters sit at a bound, (k,)."""
-    low, high = law.limits()
-    room = _AT_BOUND * np.maximum(1.0, np.where(np.isfinite(low), np.abs(low), 0.0))
-    return (values <= low + room) | (
-        values >= high - _AT_BOUND * np.maximum(1.0, np.where(np.isfinite(high), high, 0.0))
-    )
-
-
-def covariance_of(data: Data, values: Array, held: NDArray[np.bool_]) -> tuple[Array | None, float]:
-    """Inverse of the curvature, (k, k), zero for what is held, and the condition number of the scaled slopes.
-
-    None where the slopes do not fix every free parameter.
-    """
-    residuals, row = data.residuals(), np.array([0])
-    here = residuals(values[None], row)
-    slopes = jacobian(residuals, values[None], row)[0] * influence(here, data.cost)[0][:, None]
-    free = np.flatnonzero(~held)
-    full = np.zeros((len(values), len(values)))
-    if not free.size:
-        return full, 1.0
-    part = slopes[:, free]
-    size = np.sqrt(np.einsum("ni,ni->i", part, part))
-    if not (np.isfinite(part).all() and (size > 0).all()):
-        return None, float("inf")
-    _, singular, rotation = np.linalg.svd(part / size, full_matrices=False)
-    condition = float(singular[0] / max(singular[-1], np.finfo(float).tiny))
-    if singular[-1] ** 2 < _SINGULAR * singular[0] ** 2:
-        return None, condition
-    full[np.ix_(free, free)] = (rotation.T / singular**2) @ rotation / (size[:, None] * size)
-    return full, condition
-
-
-def _alternatives(ends: Found, best: int, unit: float) -> tuple[Alternative, ...]:
+def _alternatives(ends: Found, best: Array, lowest: float, unit: float) -> tuple[Alternative, ...]:
     """Near-optimal parameters that differ from the best and from each other by more than a twentieth in any."""
-    kept = [ends.values[best]]
+    kept = [best]
     found: list[Alternative] = []
     for i in np.argsort(ends.cost):
-        delta = float(ends.cost[i] - ends.cost[best]) / unit
+        delta = max(float(ends.cost[i]) - lowest, 0.0) / unit
         if not delta <= NEAR_OPTIMAL or len(found) == _MOST_ALTERNATIVES:
             break
         one = ends.values[i]

@@ -46,7 +46,8 @@ class LawFit:
         Value and standard error by parameter; a length appears as ``log10_x0`` and as ``x0``. The error is None where
         the fit gives none. Empty if nothing was fitted.
     covariance
-        Covariance of the law's parameters in their order, (k, k); zero for a parameter held at its bound.
+        Covariance of the law's parameters in their order, (k, k); zero for a parameter held at its bound; lmfit's,
+        times what the residuals call for.
     aicc, bic
         n ln(RSS/n) plus 2k + (2k^2 + 2k)/(n - k - 1), or plus k ln n; RSS of the residuals, weighted in our protocol
         (weights of geometric mean one) and unweighted in the published one. AICc is None if n - k - 1 <= 0.
@@ -94,6 +95,15 @@ class LawFit:
         if not self.fitted:
             raise UserError(f"law {self.law!r} was not fitted: {self.message}")
         return np.array([self.params[name][0] for name in get_law(self.law).parameters])
+
+    @property
+    def correlations(self) -> Array | None:
+        """Correlations of the parameters, (k, k); zero for what is held, None without covariance."""
+        if self.covariance is None:
+            return None
+        covariance = np.array(self.covariance)
+        size = np.sqrt(np.diag(covariance))
+        return covariance / np.where(size > 0, size, 1.0)[:, None] / np.where(size > 0, size, 1.0)
 
     def predict(self, **x: ArrayLike) -> Array:
         """Mean loss at ``x=…``, or at ``N=…, D=…`` for a map, shape of the arguments."""
