@@ -25,6 +25,8 @@ Set = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder of the results.", show_default=False)]
 DataSource = Annotated[str, typer.Argument(metavar="[SOURCE]", help="dft-shelf, or the folder of a data set.")]
+Loss = Annotated[str | None, typer.Option(metavar="COLUMN", help="The loss, e.g. val_eps_loss; val_loss by default.")]
+By = Annotated[str | None, typer.Option(metavar="COLUMN", help="Fit each value of this column by itself.")]
 Runs = Annotated[
     list[Path],
     typer.Argument(
@@ -108,10 +110,8 @@ def fit(
     published: Annotated[
         bool, typer.Option("--published", help="Fit as arXiv:2602.05702 did: its six laws, its weights, AICc.")
     ] = False,
-    loss: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="The loss, e.g. val_eps_loss; val_loss by default.")
-    ] = None,
-    by: Annotated[str | None, typer.Option(metavar="COLUMN", help="Fit each value of this column by itself.")] = None,
+    loss: Loss = None,
+    by: By = None,
     weights: Annotated[
         str, typer.Option(help="pooled, pooled-absolute, by-scale, published (each point's own std) or equal.")
     ] = "pooled",
@@ -139,6 +139,28 @@ def plot(
     from optiscale.cli.laws import plot as run
 
     run(runs or [], published=published, out=out)
+
+
+@app.command()
+def forecast(
+    runs: Runs,
+    data: Annotated[
+        list[int] | None, typer.Option("--data", metavar="D", help="Number of materials; may be given again.")
+    ] = None,
+    params: Annotated[
+        list[int] | None, typer.Option("--params", metavar="N", help="Number of parameters; may be given again.")
+    ] = None,
+    target: Annotated[
+        float | None, typer.Option(metavar="L", help="A loss: what D or N reaches it?", show_default=False)
+    ] = None,
+    loss: Loss = None,
+    by: By = None,
+    out: Out = None,
+) -> None:
+    """Say what loss a run not yet made will give, what reaches a loss, and what more materials buy."""
+    from optiscale.cli.advice import forecast as run
+
+    run(runs, data=data or [], params=params or [], target=target, loss=loss, by=by, out=out)
 
 
 @app.command()

@@ -1,0 +1,32 @@
+"""What fitted laws say about the next run: forecasts, the frontier of a budget, the cells to run next.
+
+>>> from optiscale.advice import forecast, frame_of
+>>> from optiscale.laws import average_seeds, load_published
+>>> found = forecast(average_seeds(load_published()), D=[320_000], target=0.4)
+>>> frame_of(found.losses), frame_of(found.targets), frame_of(found.gains)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from optiscale.advice.forecast import (
+    Gain,
+    LossForecast,
+    TargetForecast,
+    forecast_gains,
+    forecast_losses,
+    forecast_targets,
+    frame_of,
+)
+from optiscale.advice.study import Forecasts, forecast
+
+__all__ = [
+    "Forecasts",
+    "Gain",
+    "LossForecast",
+    "TargetForecast",
+    "forecast",
+    "forecast_gains",
+    "forecast_losses",
+    "forecast_targets",
+    "frame_of",
+]

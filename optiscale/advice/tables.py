@@ -1,0 +1,88 @@
+"""Answers as Markdown, for the terminal and for pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from optiscale.advice.forecast import Gain, LossForecast, TargetForecast
+
+
+def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> str:
+    """Write a Markdown table, and each note that is not empty once below it."""
+    cells = [[one.replace("|", "/") for one in line] for line in [columns, ["---"] * len(columns), *rows]]
+    below = [f"- {note}" for note in dict.fromkeys(notes) if note]
+    return "\n".join(["| " + " | ".join(line) + " |" for line in cells] + ([""] if below else []) + below)
+
+
+def loss_table(rows: Sequence[LossForecast]) -> str:
+    """Losses at sizes not yet run."""
+    cells = [
+        [
+            *_who(row),
+            f"{row.D:,}",
+            f"{row.N:,}",
+            number(row.loss),
+            span(row.low, row.high),
+            "scatter unknown" if row.run_low is None or row.run_high is None else span(row.run_low, row.run_high),
+            f"{row.beyond:.3g}" if row.beyond > 1 else "inside",
+        ]
+        for row in rows
+    ]
+    level = f"{100 * rows[0].level:.0f} %"
+    columns = ["study", "network", "D", "N", "loss", f"mean law, {level}", f"new run, {level}", "times beyond the data"]
+    return markdown(columns, cells, _notes(rows))
+
+
+def target_table(rows: Sequence[TargetForecast]) -> str:
+    """Sizes that reach a loss."""
+    cells = [
+        [
+            *_who(row),
+            f"{'N' if row.variable == 'D' else 'D'} = {row.fixed:,}",
+            row.verdict,
+            "none" if row.floor_high == 0 else f"{number(row.floor)} {span(row.floor_low, row.floor_high)}",
+        ]
+        for row in rows
+    ]
+    level = f"{100 * rows[0].level:.0f} %"
+    columns = ["study", "network", "at", f"loss {number(rows[0].target)} needs ({level} interval)", "floor"]
+    return markdown(columns, cells, _notes(rows))
+
+
+def gain_table(rows: Sequence[Gain]) -> str:
+    """Falls of the loss that more materials buy."""
+    cells = [
+        [
+            *_who(row),
+            f"{row.D:,}",
+            f"{row.N:,}",
+            number(row.loss),
+            number(row.gain),
+            span(row.low, row.high),
+            f"{row.per_cent:.2g}",
+        ]
+        for row in rows
+    ]
+    level = f"{100 * rows[0].level:.0f} %"
+    more = f"{rows[0].further:,} more materials lower it by"
+    columns = ["study", "network", "D", "N", "loss", more, level, "per cent"]
+    return markdown(columns, cells, [f"{row.model}: {row.warning}" for row in rows if row.warning])
+
+
+def number(value: float) -> str:
+    """Write a loss with four significant digits."""
+    return f"{value:.4g}"
+
+
+def span(low: float, high: float) -> str:
+    """Write an interval."""
+    return f"[{number(low)}, {number(high)}]"
+
+
+def _who(row: LossForecast | TargetForecast | Gain) -> list[str]:
+    return [row.study or "–", row.model]
+
+
+def _notes(rows: Sequence[LossForecast] | Sequence[TargetForecast]) -> list[str]:
+    laws = [f"{row.model}, {row.kind}: {row.law}" for row in rows]
+    return [*laws, *(f"{row.model}: {row.warning}" for row in rows if row.warning)]
