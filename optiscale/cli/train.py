@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     import pytorch_lightning as pl
 
 
+#: seconds between checkpoints
+_EVERY_S = 60.0
+
+
 def run(
     path: Path,
     *,
@@ -37,7 +41,9 @@ def run(
     from optiscale.sweep.grid import git_commit
     from optiscale.sweep.plan import check_data, has_networks
     from optiscale.sweep.progress import track_rows
+    from optiscale.sweep.stopping import stop_on_signals
     from optiscale.training import Cell, RunOptions, parameters_of, run_cell, target_spec
+    from optiscale.training.guard import CHECKPOINT, RunStopped, Safety
 
     content = study.resolved()  # the cell passes through the schema, which has the limits of each value
     content["grid"] = [{"model": model, "widths": [width], "data_sizes": [D], "seeds": [seed]}]
@@ -52,20 +58,26 @@ def run(
         GraphStore.open(dataset, cutoff=cutoffs.cutoff, angle_cutoff=cutoffs.angle_cutoff, track=track_rows("graphs"))
     results = out or study.default_folder().with_name(f"{study.name}-train")
     folder = results / "cells" / cell.id
-    checkpoint = folder / "last.ckpt"
+    checkpoint = folder / CHECKPOINT
     if resume and not checkpoint.exists():
         raise UserError(f"{checkpoint}: no checkpoint to go on from; run without --resume")
     _same_study(study, results / RESOLVED)
     save_study(study, results / RESOLVED)
-    options = RunOptions(
-        git_commit=git_commit(),
-        threads=study.sweep.threads,
-        report=None if sys.stdout.isatty() else _say,
-        callbacks=_callbacks(folder),
-        logger=_logger(folder),
-        resume_from=checkpoint if resume else None,
-    )
-    record = run_cell(study, cell, dataset, folder, options)
+    with stop_on_signals() as stop:
+        options = RunOptions(
+            git_commit=git_commit(),
+            threads=study.sweep.threads,
+            report=None if sys.stdout.isatty() else _say,
+            callbacks=_callbacks(folder),
+            logger=_logger(folder),
+            resume_from=checkpoint if resume else None,
+            safety=Safety(checkpoint, every_s=_EVERY_S, at_end=True, stop=stop),
+        )
+        try:
+            record = run_cell(study, cell, dataset, folder, options)
+        except RunStopped as stopped:
+            typer.echo(f"{checkpoint}: written on {stopped}; the same command with --resume goes on from it")
+            raise typer.Exit(130) from None
     if record["status"] != "finished":
         raise UserError(f"{folder}: {record['status']}: {record['message']}")
     epoch = f" at epoch {record['best_epoch']}" if "best_epoch" in record else ""
@@ -91,11 +103,7 @@ def _callbacks(folder: Path) -> list[pl.Callback]:
     from pytorch_lightning.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
 
     best = ModelCheckpoint(folder, filename="best", monitor="val/loss", enable_version_counter=False)
-    # every epoch, between epochs, so that a resumed run loses little and ends as an undisturbed one
-    last = ModelCheckpoint(
-        folder, filename="last", every_n_epochs=1, save_on_train_epoch_end=True, enable_version_counter=False
-    )
-    callbacks: list[pl.Callback] = [best, last, LearningRateMonitor()]
+    callbacks: list[pl.Callback] = [best, LearningRateMonitor()]
     return [*callbacks, RichProgressBar(leave=False)] if sys.stdout.isatty() else callbacks
 
 

@@ -94,24 +94,25 @@ class EpochBatches(Sampler[list[int]]):
         Crystals in all and in a batch.
     seed
         Of the order.
-    epoch
-        Tells the epoch that begins. The order follows from seed and epoch alone, so that a resumed run sees the
-        batches of an undisturbed one.
+    position
+        Tells the epoch that begins or goes on, and how many of its batches are done. The order follows from seed and
+        epoch alone, so that a resumed run sees the batches of an undisturbed one.
     """
 
-    def __init__(self, n: int, batch_size: int, *, seed: int, epoch: Callable[[], int]) -> None:
+    def __init__(self, n: int, batch_size: int, *, seed: int, position: Callable[[], tuple[int, int]]) -> None:
         self.n = n
         self.batch_size = batch_size
         self.seed = seed
-        self.epoch = epoch
+        self.position = position
 
     def __len__(self) -> int:
         return batches_an_epoch(self.n, self.batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:
-        order = np.random.default_rng([self.seed, self.epoch()]).permutation(self.n).tolist()
+        epoch, done = self.position()
+        order = np.random.default_rng([self.seed, epoch]).permutation(self.n).tolist()
         batches = len(self)
-        for place in range(batches):
+        for place in range(done, batches):
             end = self.n if place == batches - 1 else (place + 1) * self.batch_size
             yield order[place * self.batch_size : end]
 
@@ -193,7 +194,7 @@ class OpticalDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[CrystalBatch]:
         """Shuffled batches of the subset."""
-        batches = EpochBatches(self.D, self.batch_size, seed=self.seed, epoch=self._epoch)
+        batches = EpochBatches(self.D, self.batch_size, seed=self.seed, position=self._position)
         return DataLoader(self._crystals("train"), batch_sampler=batches, collate_fn=_whole)
 
     def val_dataloader(self) -> DataLoader[CrystalBatch]:
@@ -204,11 +205,11 @@ class OpticalDataModule(pl.LightningDataModule):
         """Every test material once."""
         return self._evaluation("test")
 
-    def _epoch(self) -> int:
+    def _position(self) -> tuple[int, int]:
         """Count from the trainer's steps, or the loops over the loader where there is no trainer."""
         if self.trainer is None:
-            return next(self._epochs)
-        return self.trainer.global_step // self.batches_an_epoch
+            return next(self._epochs), 0
+        return divmod(self.trainer.global_step, self.batches_an_epoch)
 
     def _evaluation(self, part: Part) -> DataLoader[CrystalBatch]:
         return DataLoader(self._crystals(part), batch_size=EVALUATION_BATCH, collate_fn=_whole)

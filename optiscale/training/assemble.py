@@ -9,6 +9,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from optiscale.config import Study, Training
 from optiscale.datamodule import OpticalDataModule
@@ -16,7 +17,7 @@ from optiscale.dataset import OpticalDataset
 from optiscale.networks import count_parameters
 from optiscale.training.cell import (
     Cell,
-    cell_hash,
+    fingerprint,
     learning_rate,
     make_network,
     network_config,
@@ -24,6 +25,7 @@ from optiscale.training.cell import (
     places,
     target_spec,
 )
+from optiscale.training.guard import AtomicCheckpoints, Guard, Safety
 from optiscale.training.module import OpticalModule
 from optiscale.training.record import validation_interval
 from optiscale.training.recorder import Recorder
@@ -45,6 +47,10 @@ class RunOptions:
         More of Lightning's, for `optiscale train`.
     resume_from
         A checkpoint of this cell, or None.
+    safety
+        Checkpoints, stop on request, signs of life; or None.
+    micro_batch
+        Crystals that pass the network at a time, or None for the whole batch (see `OpticalModule`).
     """
 
     git_commit: str = "unknown"
@@ -53,6 +59,8 @@ class RunOptions:
     callbacks: Sequence[pl.Callback] = ()
     logger: Any = False
     resume_from: Path | None = None
+    safety: Safety | None = None
+    micro_batch: int | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,8 @@ def assemble(study: Study, cell: Cell, dataset: OpticalDataset, options: RunOpti
     pl.seed_everything(cell.seed, workers=True, verbose=False)  # before the network is built
     targets = target_spec(model, dataset.manifest)
     network = make_network(study, cell, targets)
+    if model.training.precision == "64-true":
+        network = network.double()  # Lightning does so after it has read a checkpoint, which would lose digits
     components, scalars = places(dataset.manifest, targets)
     module = OpticalModule(
         network,
@@ -81,7 +91,8 @@ def assemble(study: Study, cell: Cell, dataset: OpticalDataset, options: RunOpti
         weight_decay=optimizer_config(study, cell).weight_decay,
         components=components,
         scalars=scalars,
-        fingerprint=f"config {cell_hash(study, cell)}, data {dataset.hash}",
+        fingerprint=fingerprint(study, cell, dataset.hash),
+        micro_batch=options.micro_batch,
     )
     data = cell_data(study, cell, dataset, network)
     recorder = Recorder(
@@ -126,7 +137,9 @@ def _trainer(training: Training, recorder: Recorder, options: RunOptions) -> pl.
         num_sanity_val_steps=0,
         deterministic=not on_gpu,  # on a GPU the segment sums of torch_geometric have no deterministic kernel
         logger=options.logger,
-        callbacks=[recorder, *options.callbacks],
+        callbacks=[recorder, Guard(options.safety), *options.callbacks],
+        # not the SLURM environment that Lightning finds: signals and requeueing are the sweep's
+        plugins=[LightningEnvironment(), AtomicCheckpoints()],
         enable_checkpointing=any(isinstance(item, pl.callbacks.ModelCheckpoint) for item in options.callbacks),
         enable_progress_bar=any(isinstance(item, pl.callbacks.ProgressBar) for item in options.callbacks),
         enable_model_summary=False,

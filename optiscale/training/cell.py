@@ -94,6 +94,11 @@ def cell_hash(study: Study, cell: Cell) -> str:
     )
 
 
+def fingerprint(study: Study, cell: Cell, data_hash: str) -> str:
+    """Return what a checkpoint must agree on with the run that goes on from it."""
+    return f"config {cell_hash(study, cell)}, data {data_hash}"
+
+
 def _own_code(network: NetworkConfig) -> str:
     """Return the hash of the file that holds a user's own network, or "" for one of ours."""
     if not network.is_own:

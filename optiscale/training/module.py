@@ -15,6 +15,7 @@ from optiscale.config.study import Length, Schedule, Training
 from optiscale.errors import UserError
 from optiscale.graphs import CrystalBatch
 from optiscale.networks import Prediction
+from optiscale.training.micro import split_batch
 
 
 def schedule_factor(schedule: Schedule, length: Length, lr: float) -> Callable[[int], float]:
@@ -82,6 +83,9 @@ class OpticalModule(pl.LightningModule):
         Places in the data set of what the network predicts.
     fingerprint
         Of config and data; a checkpoint goes on only where it is the same.
+    micro_batch
+        Crystals that pass the network at a time, or None for the whole batch; the gradient is that of the whole batch,
+        but for batch norm, which sees a part at a time.
     """
 
     def __init__(
@@ -94,6 +98,7 @@ class OpticalModule(pl.LightningModule):
         components: list[int],
         scalars: list[int],
         fingerprint: str = "",
+        micro_batch: int | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -103,6 +108,7 @@ class OpticalModule(pl.LightningModule):
         self.components = components
         self.scalars = scalars
         self.fingerprint = fingerprint
+        self.micro_batch = micro_batch
         self.graphs_seen = 0
         self._train_sum = torch.zeros((), dtype=torch.float64)
         self._train_count = 0
@@ -114,13 +120,27 @@ class OpticalModule(pl.LightningModule):
         return self.network(batch)
 
     def training_step(self, batch: CrystalBatch, batch_index: int) -> Tensor:  # noqa: ARG002  Lightning's signature
-        """Return the mean loss of a batch."""
-        spectrum_loss, scalar_loss = self._losses(batch)
+        """Return the mean loss of a batch; of its last part, if it is cut, after the gradients of those before."""
+        *before, last = split_batch(batch, self.micro_batch)
+        if self.micro_batch is not None:
+            self.zero_grad()
+        for part in before:
+            self._part_loss(part, batch.n_crystals).backward()  # no precision of ours scales the loss
+        return self._part_loss(last, batch.n_crystals)
+
+    def _part_loss(self, part: CrystalBatch, n_crystals: int) -> Tensor:
+        """Return the share of a part in the mean loss of a batch of `n_crystals`."""
+        spectrum_loss, scalar_loss = self._losses(part)
         loss = spectrum_loss.mean() + scalar_loss.mean()
-        self._train_sum = self._train_sum.to(loss.device) + loss.detach().double() * batch.n_crystals
-        self._train_count += batch.n_crystals
-        self.graphs_seen += batch.n_crystals
-        return loss
+        self._train_sum = self._train_sum.to(loss.device) + loss.detach().double() * part.n_crystals
+        self._train_count += part.n_crystals
+        self.graphs_seen += part.n_crystals
+        return loss if part.n_crystals == n_crystals else loss * (part.n_crystals / n_crystals)
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:  # noqa: ARG002
+        """Start the gradients over; those of the parts of a batch are to be added."""
+        if self.micro_batch is None:
+            optimizer.zero_grad()
 
     def on_validation_epoch_start(self) -> None:
         """Start the sums over."""
@@ -129,9 +149,10 @@ class OpticalModule(pl.LightningModule):
 
     def validation_step(self, batch: CrystalBatch, batch_index: int) -> None:  # noqa: ARG002
         """Add a batch to the sums."""
-        losses = torch.stack(self._losses(batch))  # (2, B)
-        self._val_sums += losses.double().sum(dim=1)
-        self._val_count += batch.n_crystals
+        for part in split_batch(batch, self.micro_batch):
+            losses = torch.stack(self._losses(part))  # (2, B)
+            self._val_sums += losses.double().sum(dim=1)
+            self._val_count += part.n_crystals
 
     def on_validation_epoch_end(self) -> None:
         """Log the exact means over the validation part."""
@@ -170,6 +191,7 @@ class OpticalModule(pl.LightningModule):
         """Keep what is counted between validations, and what this run is."""
         checkpoint["optiscale"] = {
             "fingerprint": self.fingerprint,
+            "micro_batch": self.micro_batch,
             "graphs_seen": self.graphs_seen,
             "train_sum": float(self._train_sum),
             "train_count": self._train_count,

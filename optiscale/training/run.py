@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import gc
 import logging
 import traceback
 import warnings
@@ -22,6 +24,8 @@ from optiscale.io import atomic_save, atomic_write, write_json
 from optiscale.training.assemble import Run, RunOptions, assemble
 from optiscale.training.baseline import baseline_result
 from optiscale.training.cell import Cell
+from optiscale.training.guard import RunStopped, read_own_part
+from optiscale.training.micro import smaller
 from optiscale.training.record import (
     RECORD,
     device_name,
@@ -42,6 +46,7 @@ _OF_NO_USE = (
     "GPU available but not.*",  # the study said so
     ".*exists and is not empty.*",  # a cell's folder holds its log, too
     ".*Previous log files in this directory.*",
+    ".*checkpoint that ended before the epoch.*",  # our order of the data follows from seed and step
 )
 
 
@@ -59,8 +64,9 @@ def run_cell(
 ) -> dict[str, Any]:
     """Train a cell and write its curve, weights (if the study keeps them) and, last and atomically, its record.
 
-    A run that diverges, runs out of memory or fails is recorded with its message (and its traceback in `error.txt`);
-    so is an interrupted one, whose `KeyboardInterrupt` then goes on.
+    A run that runs out of memory begins again with smaller micro-batches. One that diverges, fits into no memory or
+    fails is recorded with its message (and its traceback in `error.txt`); so is an interrupted one, whose
+    `KeyboardInterrupt` then goes on.
 
     Parameters
     ----------
@@ -82,6 +88,8 @@ def run_cell(
     ------
     UserError
         If the study or the data set does not allow the run.
+    RunStopped
+        If it was asked to stop (see `Safety`); a checkpoint is there and no record.
     """
     options = options or RunOptions()
     if options.threads is not None:
@@ -91,7 +99,7 @@ def run_cell(
         result, outcome = _fit(study, cell, dataset, options)
     else:
         with _quiet_lightning():
-            run, outcome = _train(study, cell, dataset, options)
+            run, outcome = _train_in_memory(study, cell, dataset, options)
         result = _result(run) if run else {}
     record = lost_record(
         study,
@@ -109,6 +117,32 @@ def run_cell(
     return record
 
 
+def _train_in_memory(
+    study: Study, cell: Cell, dataset: OpticalDataset, options: RunOptions
+) -> tuple[Run | None, _Outcome]:
+    """Train; where memory runs out, begin again with micro-batches of half the size, down to two crystals."""
+    batch = min(cell.D, study.models[cell.model].training.batch_size)
+    if options.resume_from is not None:
+        own = read_own_part(options.resume_from)
+        if own is None:
+            raise UserError(f"{options.resume_from}: damaged; remove it and run without --resume")
+        options = dataclasses.replace(options, micro_batch=own["micro_batch"])
+    while True:
+        run, outcome = _train(study, cell, dataset, options)
+        micro = smaller(batch, options.micro_batch)
+        if outcome.status != "out_of_memory" or run is None or micro is None:
+            if options.micro_batch is not None and outcome.status == "finished":
+                outcome.message = (
+                    f"in micro-batches of {options.micro_batch}, after the memory ran out; the gradient is that of the "
+                    "whole batch, but for batch norm, which saw a part at a time"
+                )
+            return run, outcome
+        run = outcome.error = None  # they hold the memory that the next try needs
+        gc.collect()
+        torch.cuda.empty_cache()
+        options = dataclasses.replace(options, micro_batch=micro, resume_from=None)
+
+
 def _train(study: Study, cell: Cell, dataset: OpticalDataset, options: RunOptions) -> tuple[Run | None, _Outcome]:
     """Assemble a run and train it; whatever goes wrong becomes its outcome, so that a sweep goes on."""
     run = None
@@ -119,7 +153,7 @@ def _train(study: Study, cell: Cell, dataset: OpticalDataset, options: RunOption
         if not run.trainer.interrupted and not run.recorder.is_current(run.trainer.global_step):
             # the length is no multiple of the interval: the last state counts too
             run.trainer.validate(run.module, datamodule=run.data, verbose=False)
-    except UserError:
+    except (UserError, RunStopped):
         raise
     except DivergedError as error:
         return run, _Outcome("diverged", str(error))
@@ -164,6 +198,7 @@ def _result(run: Run) -> dict[str, Any]:
         "N": run.N,
         "message_passing": run.message_passing,
         "lr": run.module.lr,
+        "micro_batch": run.module.micro_batch,
         **losses_of(run.recorder),
         "epochs": -(-steps // run.data.batches_an_epoch),
         "steps": steps,

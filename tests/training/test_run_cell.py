@@ -12,14 +12,12 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import yaml
-from pytorch_lightning.callbacks import ModelCheckpoint
 from safetensors.torch import load_file
-from small import make_dataset, study_content
+from small import study_content
 
 from optiscale.config import Study, parse_study
 from optiscale.datamodule import OpticalDataModule
 from optiscale.dataset import OpticalDataset
-from optiscale.errors import UserError
 from optiscale.networks import Prediction, TargetSpec
 from optiscale.training import Cell, RunOptions, cell_hash, learning_rate, make_network, run_cell, target_spec
 
@@ -139,56 +137,6 @@ def test_an_interrupted_run_is_recorded_and_stays_an_interrupt(
     with pytest.raises(KeyboardInterrupt):
         run_cell(study, CELL, dataset, tmp_path, RunOptions(callbacks=[Interrupt()]))
     assert json.loads((tmp_path / "record.json").read_text())["status"] == "interrupted"
-
-
-class Stop(pl.Callback):
-    """A wall-time kill in a later epoch."""
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, *args: object) -> None:
-        if trainer.global_step >= 4:
-            raise RuntimeError("killed")
-
-
-@pytest.mark.parametrize(
-    ("length", "every"),
-    [
-        ({"epochs": 4}, {"epochs": 1}),
-        ({"steps": 9}, {"steps": 2}),
-        pytest.param(
-            {"steps": 9},
-            {"steps": 3},
-            marks=pytest.mark.xfail(strict=True, reason="Lightning resumes inside the epoch; docs/usage.md says so"),
-        ),
-    ],
-    ids=["epochs", "steps", "steps off the epochs"],
-)
-def test_a_resumed_run_ends_as_an_undisturbed_one(
-    study: Study, dataset: OpticalDataset, tmp_path: Path, length: dict[str, int], every: dict[str, int]
-) -> None:
-    content = study.resolved()
-    content["training"] |= {"length": length, "validate_every": every}
-    study = parse_study(content)
-
-    def checkpoint(folder: Path) -> ModelCheckpoint:
-        return ModelCheckpoint(folder, filename="last", every_n_epochs=1, save_on_train_epoch_end=True)
-
-    whole = run_cell(study, CELL, dataset, tmp_path / "whole", RunOptions(callbacks=[checkpoint(tmp_path / "whole")]))
-    folder = tmp_path / "cut"
-    cut = run_cell(study, CELL, dataset, folder, RunOptions(callbacks=[checkpoint(folder), Stop()]))
-    assert (cut["status"], cut["message"]) == ("failed", "RuntimeError: killed")
-    assert "RuntimeError: killed" in (folder / "error.txt").read_text()
-    resumed = run_cell(
-        study, CELL, dataset, folder, RunOptions(callbacks=[checkpoint(folder)], resume_from=folder / "last.ckpt")
-    )
-    assert resumed["status"] == "finished", resumed["message"]
-    for name in ("val_loss", "train_loss", "best_epoch", "epochs", "steps"):
-        assert resumed[name] == whole[name], name
-    pd.testing.assert_frame_equal(
-        pd.read_parquet(folder / "curve.parquet"), pd.read_parquet(tmp_path / "whole" / "curve.parquet")
-    )
-    other = make_dataset(tmp_path / "other", n=29)
-    with pytest.raises(UserError, match="run without --resume"):
-        run_cell(study, CELL, other, folder, RunOptions(resume_from=folder / "last.ckpt"))
 
 
 @pytest.mark.parametrize(
