@@ -164,6 +164,27 @@ def forecast(
 
 
 @app.command()
+def report(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RESULTS",
+            help="A results folder, or a Parquet or CSV table with D, N, seed, val_loss (or loss).",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="The page; in the folder or beside the table by default."),
+    ] = None,
+) -> None:
+    """Write a study as one HTML page: answers, figures that answer to the mouse, tables, forecasts, provenance."""
+    from optiscale.cli.page import run
+
+    run(source, out=out)
+
+
+@app.command()
 def info() -> None:
     """Versions, devices and caches."""
     from optiscale.cli.info import run

@@ -13,11 +13,12 @@ from rich.console import Console
 from rich.table import Table
 
 from optiscale.cli.finished import STAMP, is_complete, mark_complete
+from optiscale.cli.page import PAGE
 from optiscale.config import RESOLVED, Study, load_study
 from optiscale.errors import UserError
 
 #: what a study leaves in its folder; --fresh removes this and nothing else
-OURS = ("cells", "tables", "figures", "runs.parquet", "curves.parquet", "fits.json", STAMP, RESOLVED, ".lock")
+OURS = ("cells", "tables", "figures", "runs.parquet", "curves.parquet", "fits.json", PAGE, STAMP, RESOLVED, ".lock")
 
 
 def run(path: Path, *, dry_run: bool, fresh: bool, yes: bool, overrides: Sequence[str], out: Path | None) -> None:

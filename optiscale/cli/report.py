@@ -1,4 +1,4 @@
-"""What a finished study leaves: fits, tables, figures."""
+"""What a finished study leaves: fits, tables, figures, the page."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from optiscale.cli.page import make_page
 from optiscale.config import RESOLVED, load_study
 from optiscale.dataset.split import Part
 
@@ -37,7 +38,8 @@ def report_study(folder: Path) -> list[Path]:
     dataset = open_source(load_study(folder / RESOLVED).data.source)
     made += save_figure(figure_elements(element_counts(dataset.materials["reduced_formula"])), figures, "elements")
     best = [run for run in best_runs(pd.read_parquet(runs), folder) if can_predict(run)]
-    return made + (report_predictions(best, folder, part="validation") if best else [])
+    made += report_predictions(best, folder, part="validation") if best else []
+    return [*made, make_page(folder)]
 
 
 def best_runs(runs: pd.DataFrame, folder: Path) -> list[Path]:
