@@ -11,9 +11,10 @@ import numpy as np
 from optiscale.dataset import OpticalDataset
 from optiscale.dataset.staging import Staging, remove_stale
 from optiscale.graphs.crystal import crystal_graph
+from optiscale.graphs.quotient import FlatGraphs, quotient
 from optiscale.io import file_hash, write_json
 
-GRAPH_SCHEMA_VERSION = 2
+GRAPH_SCHEMA_VERSION = 3
 GRAPHS = "graphs.json"
 _CHUNK = 128  # crystals that one call builds
 _COMMIT = 4096
@@ -29,12 +30,27 @@ GRAPH_ARRAYS: dict[str, str] = {
     "angle_first": "(T) edge of the crystal",
     "angle_second": "(T) edge of the crystal",
     "angle_cos": "(T) float32",
+    # what is left when equivalent atoms, edges and angles are merged (`optiscale.graphs.quotient`)
+    "merged_atom_offset": "(M + 1) int64, first kind of atom of each crystal",
+    "merged_atom_number": "(a) atomic number",
+    "merged_atom_weight": "(a) atoms of this kind",
+    "merged_edge_offset": "(M + 1) int64, first kind of edge of each crystal",
+    "merged_edge_source": "(e) kind of atom",
+    "merged_edge_target": "(e) kind of atom",
+    "merged_edge_weight": "(e) edges of this kind",
+    "merged_edge_length": "(e) float32, Å",
+    "merged_angle_offset": "(M + 1) int64, first kind of angle of each crystal",
+    "merged_angle_first": "(t) kind of edge",
+    "merged_angle_second": "(t) kind of edge",
+    "merged_angle_weight": "(t) angles of this kind",
+    "merged_angle_cos": "(t) float32",
 }
 #: int32 while the largest value is unknown, then the smallest type that holds it: 200,000 crystals have 129 million
 #: angles
-_WHOLE = ("edge_source", "edge_target", "edge_image", "angle_first", "angle_second")
-_COUNTS = ("edge_count", "angle_count")
-_FLOATS = ("edge_length", "angle_cos")
+_FLOATS = tuple(name for name, what in GRAPH_ARRAYS.items() if "float32" in what)
+_OFFSETS = tuple(name for name in GRAPH_ARRAYS if name.endswith("_offset"))
+_WHOLE = tuple(name for name in GRAPH_ARRAYS if name not in (*_FLOATS, *_OFFSETS))
+_COUNTS = tuple(name.replace("_offset", "_count") for name in _OFFSETS)
 
 Track = Callable[[Iterable[int], int], Iterable[int]]
 Flat = dict[str, np.ndarray]
@@ -93,25 +109,75 @@ def _flat_graphs(dataset: OpticalDataset, rows: range, cutoff: float, angle_cuto
         crystal_graph(lattice[row], position[offset[row] : offset[row + 1]], cutoff=cutoff, angle_cutoff=angle_cutoff)
         for row in rows
     ]
-    flat: Flat = {name: np.concatenate([getattr(graph, name) for graph in graphs]).astype(np.int32) for name in _WHOLE}
-    flat |= {name: np.concatenate([getattr(graph, name) for graph in graphs]).astype(np.float32) for name in _FLOATS}
+    fields = ("edge_source", "edge_target", "edge_image", "edge_length", "angle_first", "angle_second", "angle_cos")
+    flat: Flat = {name: np.concatenate([getattr(graph, name) for graph in graphs]) for name in fields}
     flat["edge_count"] = np.array([len(graph.edge_length) for graph in graphs], dtype=np.int64)
     flat["angle_count"] = np.array([len(graph.angle_cos) for graph in graphs], dtype=np.int64)
-    return flat
+    flat |= _merged(
+        flat, dataset.atomic_number[offset[rows.start] : offset[rows.stop]], np.diff(offset[rows.start : rows.stop + 1])
+    )
+    return {name: array.astype(_type(name)) for name, array in flat.items()}
+
+
+def _type(name: str) -> type:
+    return np.float32 if name in _FLOATS else np.int64 if name in _COUNTS else np.int32
+
+
+def _merged(flat: Flat, atomic_number: np.ndarray, atom_count: np.ndarray) -> Flat:
+    """Return the arrays of merged graphs; rows are counted within their crystal, there and here."""
+    n_crystals = len(atom_count)
+    counts = (atom_count, flat["edge_count"], flat["angle_count"])
+    atom_crystal, edge_crystal, angle_crystal = (np.repeat(np.arange(n_crystals), count) for count in counts)
+    atom_start, edge_start, _ = (np.cumsum(count) - count for count in counts)
+    merged = quotient(
+        FlatGraphs(
+            atom_crystal=atom_crystal,
+            edge_crystal=edge_crystal,
+            angle_crystal=angle_crystal,
+            atomic_number=atomic_number,
+            edge_source=flat["edge_source"] + atom_start[edge_crystal],
+            edge_target=flat["edge_target"] + atom_start[edge_crystal],
+            edge_length=flat["edge_length"],
+            angle_first=flat["angle_first"] + edge_start[angle_crystal],
+            angle_second=flat["angle_second"] + edge_start[angle_crystal],
+            angle_cos=flat["angle_cos"],
+            atom_weight=np.ones(len(atom_crystal)),
+            edge_weight=np.ones(len(edge_crystal)),
+            angle_weight=np.ones(len(angle_crystal)),
+        )
+    )
+    crystals = (merged.atom_crystal, merged.edge_crystal, merged.angle_crystal)
+    atoms, edges, angles = (np.bincount(crystal, minlength=n_crystals) for crystal in crystals)
+    atom_start, edge_start = np.cumsum(atoms) - atoms, np.cumsum(edges) - edges
+    return {
+        "merged_atom_count": atoms,
+        "merged_atom_number": merged.atomic_number,
+        "merged_atom_weight": merged.atom_weight,
+        "merged_edge_count": edges,
+        "merged_edge_source": merged.edge_source - atom_start[merged.edge_crystal],
+        "merged_edge_target": merged.edge_target - atom_start[merged.edge_crystal],
+        "merged_edge_weight": merged.edge_weight,
+        "merged_edge_length": merged.edge_length,
+        "merged_angle_count": angles,
+        "merged_angle_first": merged.angle_first - edge_start[merged.angle_crystal],
+        "merged_angle_second": merged.angle_second - edge_start[merged.angle_crystal],
+        "merged_angle_weight": merged.angle_weight,
+        "merged_angle_cos": merged.angle_cos,
+    }
 
 
 def _finish(staging: Staging, n_materials: int, key: dict[str, Any]) -> None:
     """Turn what was appended into the arrays of `GRAPH_ARRAYS`, and publish them."""
     totals = {}
-    for what in ("edge", "angle"):
+    for what in (name.removesuffix("_count") for name in _COUNTS):
         count = np.fromfile(staging.path(f"{what}_count.bin"), dtype=np.int64)
         offset = np.concatenate([[0], np.cumsum(count)])
         totals[what] = int(offset[-1])
         _rewrite(staging, f"{what}_offset", [offset], (n_materials + 1,), "int64")
     for name in _FLOATS:
-        staging.finish_array(f"{name}.npy", (totals[name.split("_")[0]],), "float32")
+        staging.finish_array(f"{name}.npy", (totals[_rows(name)],), "float32")
     for name in _WHOLE:
-        shape = (totals[name.split("_")[0]], 3) if name == "edge_image" else (totals[name.split("_")[0]],)
+        shape = (totals[_rows(name)], 3) if name == "edge_image" else (totals[_rows(name)],)
         blocks = _Blocks(staging.path(f"{name}.bin"))
         lowest, highest = blocks.range()
         dtype = np.min_scalar_type(min(lowest, -highest - 1) if lowest < 0 else highest)
@@ -121,6 +187,11 @@ def _finish(staging: Staging, n_materials: int, key: dict[str, Any]) -> None:
     sha256 = {name: file_hash(path) for name, path in files.items()}
     write_json(staging.folder / GRAPHS, {**key, "n_materials": n_materials, "sizes": sizes, "sha256": sha256})
     staging.publish()
+
+
+def _rows(name: str) -> str:
+    """Say which rows an array has: "merged_edge" for "merged_edge_length"."""
+    return name.rpartition("_")[0]
 
 
 class _Blocks:

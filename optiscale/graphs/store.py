@@ -29,7 +29,7 @@ class GraphStore:
 
     Attributes
     ----------
-    edge_offset, edge_source, edge_target, edge_image, edge_length, angle_offset, angle_first, angle_second, angle_cos
+    edge_offset, ..., merged_angle_cos
         Flat arrays; `optiscale.graphs.build.GRAPH_ARRAYS` states their shapes and units.
 
     Raises
@@ -47,6 +47,19 @@ class GraphStore:
     angle_first: np.ndarray
     angle_second: np.ndarray
     angle_cos: np.ndarray
+    merged_atom_offset: np.ndarray
+    merged_atom_number: np.ndarray
+    merged_atom_weight: np.ndarray
+    merged_edge_offset: np.ndarray
+    merged_edge_source: np.ndarray
+    merged_edge_target: np.ndarray
+    merged_edge_weight: np.ndarray
+    merged_edge_length: np.ndarray
+    merged_angle_offset: np.ndarray
+    merged_angle_first: np.ndarray
+    merged_angle_second: np.ndarray
+    merged_angle_weight: np.ndarray
+    merged_angle_cos: np.ndarray
 
     def __init__(self, dataset: OpticalDataset, folder: Path) -> None:
         self.dataset = dataset

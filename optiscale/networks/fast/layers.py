@@ -1,0 +1,82 @@
+"""The layers of OptiMetal on flat batches: those of torch_geometric with their own weights, in fewer passes."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+from torch_geometric.nn import MLP, AttentionalAggregation, CGConv, TransformerConv
+
+from optiscale.graphs.flat import Links, Rows
+from optiscale.networks.fast.norms import batch_norm_relu, crystal_norm
+from optiscale.networks.fast.segments import attend, gather_ends, pool, segment_sum
+from optiscale.networks.layers import GatheredLinear, at_least_float32
+from optiscale.networks.messages import MessageBlock
+
+
+def linear(layer: nn.Linear, x: Tensor) -> Tensor:
+    """Linear layer, in the precision of its weights."""
+    return functional.linear(x.to(layer.weight.dtype), layer.weight, layer.bias)
+
+
+def mlp(network: MLP, x: Tensor, rows: Rows) -> Tensor:
+    """MLP with batch norm and ReLU after every layer but the last."""
+    for layer, norm in zip(network.lins[:-1], network.norms, strict=True):
+        x = batch_norm_relu(norm, linear(layer, x), rows)
+    return linear(network.lins[-1], x)
+
+
+def gathered_linear(layer: GatheredLinear, x: Tensor, y: Tensor, links: Links) -> Tensor:
+    """Linear layer on (x[source], x[target], y), x before it is gathered."""
+    to_first, to_second, to_y = layer.weight.chunk(3, dim=1)
+    x = x.to(layer.weight.dtype)
+    ends = gather_ends(functional.linear(x, to_first), functional.linear(x, to_second), links)
+    return functional.linear(y.to(layer.weight.dtype), to_y, layer.bias) + ends
+
+
+def transformer(conv: TransformerConv, x: Tensor, edge: Tensor, links: Links, rows: Rows, nodes: Rows) -> Tensor:  # noqa: ARG001 - as the other
+    """Graph transformer with the gated skip connection."""
+    out = attend(
+        linear(conv.lin_query, x),
+        linear(conv.lin_key, x),
+        linear(conv.lin_value, x),
+        linear(conv.lin_edge, edge),
+        links,
+        rows.weight,
+        conv.heads,
+    )
+    skip = linear(conv.lin_skip, x)
+    # the weights of (out, skip, out - skip) on the two that there are
+    of_out, of_skip, of_difference = conv.lin_beta.weight.chunk(3, dim=1)
+    beta = functional.linear(out, of_out + of_difference) + functional.linear(skip, of_skip - of_difference)
+    beta = beta.sigmoid()
+    return beta * skip + (1 - beta) * out
+
+
+def crystal_graph(conv: CGConv, x: Tensor, edge: Tensor, links: Links, rows: Rows, nodes: Rows) -> Tensor:
+    """Crystal graph convolution; its linear layers act on atoms before they are gathered."""
+    parts = []
+    for layer in (conv.lin_f, conv.lin_s):
+        width = x.shape[1]
+        to_target, to_source, to_edge = layer.weight.split([width, width, layer.in_features - 2 * width], dim=1)
+        lower = x.to(layer.weight.dtype)
+        ends = gather_ends(functional.linear(lower, to_source), functional.linear(lower, to_target), links)
+        parts.append(functional.linear(edge.to(layer.weight.dtype), to_edge, layer.bias) + ends)
+    message = parts[0].sigmoid() * functional.softplus(at_least_float32(parts[1]))
+    if rows.weight is not None and nodes.weight is not None:
+        # a class of links that ends at a class of rows: as many at each of them
+        share = rows.weight / nodes.weight.index_select(0, links.target).clamp(min=1.0)
+        message = message * share.unsqueeze(1)
+    return segment_sum(message.to(parts[0].dtype), links.ptr, links.target) + x
+
+
+def message_block(block: MessageBlock, x: Tensor, edge: Tensor, links: Links, rows: Rows, nodes: Rows) -> Tensor:
+    """Convolution, then x + MLP(x), then layer normalisation over each crystal."""
+    convolve = transformer if isinstance(block.conv, TransformerConv) else crystal_graph
+    x = convolve(block.conv, x, edge, links, rows, nodes)
+    return crystal_norm(block.norm, x + mlp(block.mlp, x, nodes), nodes)
+
+
+def attention_pooling(pooling: AttentionalAggregation, x: Tensor, atoms: Rows) -> Tensor:
+    """Sum over the atoms of a crystal, weighted with a softmax for each channel."""
+    gate = at_least_float32(linear(pooling.gate_nn, x))
+    return pool(gate, at_least_float32(x), atoms.ptr, atoms.crystal, atoms.weight)
