@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from optiscale.io import write_json
 from optiscale.laws import LAWS, FitOptions, Points, choose_many, fit_law
 from optiscale.laws.choice import Choice
-from optiscale.laws.engine import HUBER_AT
+from optiscale.laws.robust import HUBER_AT
 
 Array = NDArray[np.float64]
 

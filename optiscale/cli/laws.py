@@ -12,7 +12,7 @@ from optiscale.errors import UserError
 
 if TYPE_CHECKING:
     from optiscale.laws import StudyFits
-    from optiscale.laws.engine import Cost
+    from optiscale.laws.robust import Cost
     from optiscale.laws.points import Weights
 
 

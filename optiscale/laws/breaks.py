@@ -168,19 +168,14 @@ def _p_value(points: Points, fit: LawFit, null: LawFit, options: FitOptions, dra
         return 1.0  # the simple law is exact: nothing is left for a break to explain
     size = sigma * np.sqrt(float(null.redchi or 0.0))
     made = mean * np.exp(rng.normal(size=(draws, len(points))) * size / mean)
-    sets = [(dict(points.x), one, sigma) for one in made]
-    low = refit(
-        Data.of(simple, sets, space=options.space, cost=options.cost),
-        np.tile(null.values(), (draws, 1)),
-        iterations=_ITERATIONS,
-    ).cost
-    data = Data.of(law, sets, space=options.space, cost=options.cost)
-    best = np.full(draws, np.inf)
+    sets = [(dict(points.x), one, sigma) for one in (points.loss, *made)]
+    without, data = (Data.of(one, sets, space=options.space, cost=options.cost).likelihood() for one in (simple, law))
+    low = refit(without, np.tile(null.values(), (len(sets), 1)), iterations=_ITERATIONS).cost
+    best = np.full(len(sets), np.inf)
     for start in _starts(points, law, fit, null):
-        best = np.minimum(best, refit(data, np.tile(start, (draws, 1)), iterations=_ITERATIONS).cost)
-    observed = float(null.chi2 or 0.0) / max(float(fit.chi2 or 0.0), 1e-300)
-    as_large = int(np.sum(low / np.maximum(best, 1e-300) >= observed))
-    return (as_large + 1.0) / (draws + 1.0)
+        best = np.minimum(best, refit(data, np.tile(start, (len(sets), 1)), iterations=_ITERATIONS).cost)
+    ratio = low / np.maximum(best, 1e-300)
+    return (int(np.sum(ratio[1:] >= ratio[0])) + 1.0) / (draws + 1.0)
 
 
 def _starts(points: Points, law: Law, fit: LawFit, null: LawFit) -> list[Array]:

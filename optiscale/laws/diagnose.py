@@ -13,6 +13,8 @@ Array = NDArray[np.float64]
 
 ILL_CONDITIONED = 1e4
 """Condition number of the slopes, scaled to unit columns, above which parameters can hardly be told apart."""
+UNDETERMINED = 3e6
+"""The same, above which the points do not fix every parameter: the curvature has its square."""
 _SIGNIFICANT = 0.05
 _DECADES_FOR_A_BREAK = 1.5
 _DECADES_FOR_A_SLOPE = 1.0
@@ -56,8 +58,8 @@ def identifiability(
         for name, value, stuck in zip(law.parameters, values, held, strict=True)
         if stuck
     ]
-    if stderr is None:
-        notes.append("the points do not fix every parameter: no covariance, so take the profile or the bootstrap")
+    if stderr is None or condition > UNDETERMINED:
+        notes.append("the points do not fix every parameter: trust the curve, and of the parameters only the profile")
     elif condition > ILL_CONDITIONED:
         notes.append(
             f"parameters can hardly be told apart (condition number {condition:.0e}): trust the curve, not them"

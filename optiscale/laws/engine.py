@@ -4,14 +4,13 @@ A scaling-law fit has few points and few parameters, so that the time of one sea
 bootstrap, a profile and a multi-start are thousands of such searches; here they are the rows of one array, and a step
 of all of them costs a few array operations. The damping follows H. B. Nielsen, "Damping parameter in Marquardt's
 method", IMM-REP-1999-05 (1999); bounds are kept by projection, with parameters held while the descent points outward.
-Robust costs are reweighted in every step (P. J. Huber, Ann. Math. Statist. 35, 73 (1964)).
+What is minimised is a sum of squares; a robust cost comes as the root of it (:mod:`optiscale.laws.robust`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,18 +19,11 @@ Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
 Residuals = Callable[[Array, Rows], Array]
 """``residuals(values, rows)``: values (r, k) of the problems `rows` (r,) -> residuals (r, n)."""
-Cost = Literal["squares", "huber", "asymmetric"]
-
-HUBER_AT = 1.345
-"""Residual, in standard deviations, at which Huber's cost turns linear: 95 % efficiency on Gaussian noise."""
-ASYMMETRIC_AT = 0.3
-"""The same, for runs above the law, in the asymmetric cost: a run trained too short can only lie above."""
 _STEP = 1e-7
 _SMALLEST_STEP = 1e-9
 _FIRST_DAMPING = 1e-3
 _LARGEST_DAMPING = 1e14
 _FLAT = 1e-12
-_NEVER = 1e100
 _STALLED = 1e-11
 _PATIENCE = 3
 _CHECK_EVERY, _CREEPING = 12, 1e-5
@@ -46,33 +38,8 @@ class Minima:
     converged: NDArray[np.bool_]
 
 
-def cost_of(residuals: Array, cost: Cost) -> Array:
-    """Cost of residuals (model - observed) / sigma, (r, n) -> (r,); squares give chi-square."""
-    if cost == "squares":
-        return np.einsum("rn,rn->r", residuals, residuals)
-    size, turn = np.abs(residuals), _turns(residuals, cost)
-    return np.where(size <= turn, size**2, 2.0 * turn * size - turn**2).sum(axis=1)
-
-
-def cost_root(residuals: Array, cost: Cost) -> Array:
-    """Residuals whose squares sum up to the cost, of the same sign and shape."""
-    if cost == "squares":
-        return residuals
-    size, turn = np.abs(residuals), _turns(residuals, cost)
-    return np.sign(residuals) * np.where(size <= turn, size, np.sqrt(np.maximum(2.0 * turn * size - turn**2, 0.0)))
-
-
-def influence(residuals: Array, cost: Cost) -> Array:
-    """Factor by which the cost scales each residual and its row of the Jacobian, (r, n)."""
-    if cost == "squares":
-        return np.ones_like(residuals)
-    turn = _turns(residuals, cost)
-    return np.sqrt(turn / np.maximum(np.abs(residuals), turn))
-
-
-def _turns(residuals: Array, cost: Cost) -> Array:
-    above = np.where(residuals < 0, ASYMMETRIC_AT, _NEVER) if cost == "asymmetric" else HUBER_AT
-    return np.broadcast_to(above, residuals.shape)
+def _squares(residuals: Array) -> Array:
+    return np.einsum("rn,rn->r", residuals, residuals)
 
 
 def jacobian(residuals: Residuals, values: Array, rows: Rows, base: Array | None = None) -> Array:
@@ -96,11 +63,10 @@ def minimise(
     low: Array,
     high: Array,
     *,
-    cost: Cost = "squares",
     held: NDArray[np.bool_] | None = None,
     iterations: int = 100,
 ) -> Minima:
-    """Minimise the cost of every row from its own start.
+    """Minimise the sum of squared residuals of every row from its own start.
 
     Parameters
     ----------
@@ -110,8 +76,6 @@ def minimise(
         First values, (r, k).
     low, high
         Bounds, (k,).
-    cost
-        Sum of squares, Huber's, or Huber's with an early turn for points above the law.
     held
         Parameters that a row keeps at its start, (r, k) or (k,).
     iterations
@@ -122,7 +86,7 @@ def minimise(
     fixed = np.broadcast_to(np.zeros(k, dtype=bool) if held is None else held, (total, k))
     everything = np.arange(total)
     current = residuals(values, everything)
-    costs = np.where(np.isfinite(current).all(axis=1), cost_of(np.nan_to_num(current), cost), np.inf)
+    costs = np.where(np.isfinite(current).all(axis=1), _squares(np.nan_to_num(current)), np.inf)
     converged = np.zeros(total, dtype=bool)
     damping, growth = np.full(total, _FIRST_DAMPING), np.full(total, 2.0)
     quiet = np.zeros(total, dtype=int)
@@ -140,17 +104,16 @@ def minimise(
             break
         new = active[fresh[active]]
         if new.size:
-            weight = influence(current[new], cost)
-            slopes = np.nan_to_num(jacobian(residuals, values[new], new, current[new])) * weight[:, :, None]
+            slopes = np.nan_to_num(jacobian(residuals, values[new], new, current[new]))
             normal[new] = np.einsum("rni,rnj->rij", slopes, slopes)
-            descent[new] = -np.einsum("rni,rn->ri", slopes, current[new] * weight)
+            descent[new] = -np.einsum("rni,rn->ri", slopes, current[new])
             scale[new] = np.maximum(scale[new], np.einsum("rii->ri", normal[new]))
             fresh[new] = False
         step, gain = _steps(normal, descent, scale, damping, fixed, values, low, high, active)
         trial = values[active] + step
         tried = residuals(trial, active)
         finite = np.isfinite(tried).all(axis=1)
-        trial_cost = np.where(finite, cost_of(np.nan_to_num(tried), cost), np.inf)
+        trial_cost = np.where(finite, _squares(np.nan_to_num(tried)), np.inf)
         drop = costs[active] - trial_cost
         ratio = drop / np.maximum(gain, 1e-300 + 1e-6 * np.abs(drop))
         better = finite & (drop > 0)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from optiscale.laws.engine import cost_root
+from optiscale.laws.engine import jacobian
 from optiscale.laws.registry import Law
 from optiscale.laws.search import Data
 
@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 _TOLERANCES = {"xtol": 1e-12, "ftol": 1e-12}
 _EVALUATIONS_A_PARAMETER = 150
 _AT_BOUND = 1e-6
-_LARGEST_CONDITION = 3e6  # the curvature has its square, which double precision can no longer invert
+_SINGULAR = 1e-13  # of the spectrum of the correlations: less cannot be told from zero
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ class Final:
     values
         Parameters in the law's order, (k,).
     cost
-        Chi-square, or the robust cost, there.
+        Chi-square, or the robust cost, of the points there.
     covariance
-        lmfit's, unscaled, (k, k), with zeros for what is held at its bound; None where the slopes do not fix every
-        free parameter.
+        lmfit's, unscaled, (k, k), zero for what is held at its bound; None where points and priors together do not fix
+        every free parameter.
     held
         Parameters at a bound, (k,).
     condition
-        Condition number of the slopes of the free parameters, each scaled to one.
+        Condition number of the slopes of the free parameters at the points alone, each scaled to one.
     success
         Whether lmfit converged.
     """
@@ -82,34 +82,47 @@ def _descend(data: Data, start: Array, held: NDArray[np.bool_]) -> Final:
 
     def root(params: lmfit.Parameters) -> Array:
         point = np.array([params[name].value for name in law.parameters])
-        return cost_root(residuals(point[None], row), data.cost)[0]
+        return np.asarray(residuals(point[None], row)[0])
 
     params = lmfit.Parameters()
     for name, value, stuck, low, high in zip(law.parameters, start, held, *law.limits(), strict=True):
         params.add(name, value=float(value), vary=not stuck, min=low, max=high)
     if held.all():
-        rest = root(params)
-        return Final(start, float(rest @ rest), np.zeros((len(start), len(start))), held, 1.0, success=True)
+        return Final(start, _cost(data, start), np.zeros((len(start), len(start))), held, 1.0, success=True)
     most = _EVALUATIONS_A_PARAMETER * (len(start) + 1)
     result = lmfit.minimize(root, params, scale_covar=False, max_nfev=most, nan_policy="propagate", **_TOLERANCES)
     values = np.array([result.params[name].value for name in law.parameters])
-    covariance, condition = _covariance(law, result)
-    return Final(values, float(result.chisqr), covariance, held, condition, success=bool(result.success))
+    condition = condition_of(data.likelihood(), values, ~held)
+    return Final(values, _cost(data, values), _covariance(law, result), held, condition, success=bool(result.success))
 
 
-def _covariance(law: Law, result: lmfit.minimizer.MinimizerResult) -> tuple[Array | None, float]:
-    free = [law.parameters.index(name) for name in result.var_names]
+def condition_of(data: Data, values: Array, free: NDArray[np.bool_]) -> float:
+    """Condition number of the slopes of the free parameters, each scaled to one; infinite where one has none."""
+    slopes = jacobian(data.residuals(), values[None], np.array([0]))[0][:, free]
+    size = np.sqrt(np.einsum("ni,ni->i", slopes, slopes))
+    if not (np.isfinite(slopes).all() and (size > 0).all()):
+        return float("inf")
+    singular = np.linalg.svd(slopes / size, compute_uv=False)
+    return float(singular[0] / max(singular[-1], np.finfo(float).tiny))
+
+
+def _cost(data: Data, values: Array) -> float:
+    found = data.likelihood().residuals()(values[None], np.array([0]))[0]
+    return float(found @ found)
+
+
+def _covariance(law: Law, result: lmfit.minimizer.MinimizerResult) -> Array | None:
     part = getattr(result, "covar", None)
     if part is None or not np.isfinite(part).all() or not (np.diag(part) > 0).all():
-        return None, float("inf")
+        return None
     size = np.sqrt(np.diag(part))
-    spectrum = np.linalg.eigvalsh(part / (size[:, None] * size))  # lmfit's correlations
-    condition = float(np.sqrt(spectrum[-1] / max(float(spectrum[0]), 1e-300)))
-    if condition > _LARGEST_CONDITION:
-        return None, condition
+    spectrum = np.linalg.eigvalsh(part / (size[:, None] * size))  # of lmfit's correlations
+    if spectrum[0] < _SINGULAR * spectrum[-1]:
+        return None
+    free = [law.parameters.index(name) for name in result.var_names]
     full = np.zeros((len(law.parameters), len(law.parameters)))
     full[np.ix_(free, free)] = part
-    return full, condition
+    return full
 
 
 def at_bounds(law: Law, values: Array) -> NDArray[np.bool_]:

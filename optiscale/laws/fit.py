@@ -8,18 +8,18 @@ errors that grow where seed noise does not explain the residuals. The protocol o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from optiscale.errors import UserError
 from optiscale.laws.diagnose import identifiability, verdict
-from optiscale.laws.engine import Cost
 from optiscale.laws.final import final_descent
-from optiscale.laws.points import WEIGHTS, Noise, Points, Weights, estimate_noise
+from optiscale.laws.points import WEIGHTS, Noise, Points, Weights, estimate_noise, smooth_scatter
 from optiscale.laws.registry import Law, get_law
 from optiscale.laws.result import Alternative, LawFit, aicc_of, bic_of, estimates, not_fitted, variables_of
+from optiscale.laws.robust import COSTS, Cost
 from optiscale.laws.search import Data, Found, Space, agreement, multi_start
 
 Array = NDArray[np.float64]
@@ -60,7 +60,7 @@ class FitOptions:
         for name, known in (
             ("weights", WEIGHTS),
             ("space", ("log", "linear")),
-            ("cost", ("squares", "huber", "asymmetric")),
+            ("cost", COSTS),
         ):
             if getattr(self, name) not in known:
                 raise UserError(f"{name} {getattr(self, name)!r}: choose one of {', '.join(known)}")
@@ -142,7 +142,7 @@ def _judge(
     stretch = max(1.0, redchi) if sigma.known else redchi
     covariance = None if last.covariance is None else last.covariance * stretch
     stderr = None if covariance is None else np.sqrt(np.diag(covariance))
-    residuals = data.residuals()(values[None], np.array([0]))[0]
+    residuals = replace(data, cost="squares", prior=False).residuals()(values[None], np.array([0]))[0]
     weighed = residuals * float(np.exp(np.log(sigma.sigma).mean()))  # weights of geometric mean one: the loss's unit
     notes = sigma.notes + verdict(law, points, residuals, redchi, k, noise if sigma.known else None)
     notes += identifiability(law, points, values, stderr, held, last.condition)
@@ -171,7 +171,8 @@ def _judge(
 class Sigma:
     """Standard deviation of each mean, (n,), whether seeds tell it, and what to say about it.
 
-    Where they do not it is the loss itself, times a constant that the residuals then set.
+    Where they do not, it is the loss times the scatter of the points about a smooth curve, and the residuals then set
+    the errors.
     """
 
     sigma: Array
@@ -181,16 +182,18 @@ class Sigma:
 
 def sigma_of(points: Points, options: FitOptions, noise: Noise | None) -> Sigma:
     """Weigh the points as the options say."""
+    notes: tuple[str, ...] = ()
     if options.weights == "published" and points.std is not None:
         unusable = int(np.sum(~(np.isfinite(points.std) & (points.std > 0))))
         if not unusable:
             return Sigma(points.std, known=True)
-        note = f"{unusable} of {len(points)} standard deviations are zero or missing: all points weigh the same"
-        return Sigma(points.loss, known=False, notes=(note,))
-    if noise is not None and options.weights != "equal":
+        notes = (f"{unusable} of {len(points)} standard deviations are zero or missing: all points weigh the same",)
+    elif noise is not None and options.weights != "equal":
         return Sigma(noise.mean(points), known=True)
-    note = "no scatter of seeds to weigh by: the residuals set the errors"
-    return Sigma(points.loss, known=False, notes=() if options.weights == "equal" else (note,))
+    elif options.weights != "equal":
+        notes = ("no scatter of seeds to weigh by: the residuals set the errors",)
+    scatter = smooth_scatter(points, robust=options.cost != "squares")
+    return Sigma(points.loss * scatter, known=False, notes=notes)
 
 
 def _alternatives(ends: Found, best: Array, lowest: float, unit: float) -> tuple[Alternative, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import combinations_with_replacement
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +26,9 @@ WEIGHTS: tuple[Weights, ...] = ("pooled", "pooled-absolute", "by-scale", "publis
 MIN_DOF = 3
 _SEEDS_IF_UNKNOWN = 2
 _STEEPEST = 3.0
+_HIGHEST_ORDER = 3
+_LEAST_SCATTER, _SCATTER_IF_UNKNOWN = 1e-4, 1e-2
+_MEDIAN_TO_DEVIATION = 1.4826  # of a normal distribution
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +141,28 @@ class Noise:
     def to_dict(self) -> dict[str, Any]:
         """JSON value."""
         return asdict(self)
+
+
+def smooth_scatter(points: Points, *, robust: bool = False) -> float:
+    """Relative scatter of the points about a smooth curve, for points whose seeds tell none; not below 1e-4.
+
+    The curve is the polynomial in the logarithms, of first to third order, that leaves the smallest variance a degree
+    of freedom; `robust` takes the median of the residuals' sizes, which single outliers do not move.
+    """
+    log_loss, best = np.log(points.loss), np.inf
+    logs = [np.log(values) for values in points.x.values()]
+    logs = [(one - one.mean()) / max(float(one.std()), 1e-12) for one in logs]
+    columns = [np.ones(len(points))]
+    for order in range(1, _HIGHEST_ORDER + 1):
+        columns += [np.prod(one, axis=0) for one in combinations_with_replacement(logs, order)]
+        dof = len(points) - len(columns)
+        if dof < 1:
+            break
+        design = np.stack(columns, axis=1)
+        residuals = log_loss - design @ np.linalg.lstsq(design, log_loss, rcond=None)[0]
+        square = (_MEDIAN_TO_DEVIATION * np.median(np.abs(residuals))) ** 2 if robust else np.mean(residuals**2)
+        best = min(best, float(np.sqrt(square * len(points) / dof)))
+    return max(best, _LEAST_SCATTER) if np.isfinite(best) else _SCATTER_IF_UNKNOWN
 
 
 def estimate_noise(points: Points, weights: Weights = "pooled") -> Noise | None:

@@ -55,8 +55,9 @@ class Law:
         First guess from the variables by name and the losses.
     bounds
         Lower and upper bound of a parameter; a parameter not named is free.
-    own_bounds
-        Bounds of our protocol alone: the published fits had none there.
+    priors
+        Centre and deviation of what is known of a parameter before any point: a weak normal prior, worth one deviation
+        of one point. It decides only what the points leave open. Our protocol has it, the published one does not.
     formula, latex
         Right-hand side of L = … as text and as LaTeX (math mode).
     source
@@ -79,7 +80,7 @@ class Law:
     parameters: tuple[str, ...]
     guess: Guess
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    own_bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    priors: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     formula: str = ""
     latex: str = ""
     source: str = ""
@@ -95,9 +96,14 @@ class Law:
 
     def limits(self) -> tuple[Array, Array]:
         """Lower and upper bounds in the order of the parameters, (k,) each, infinite where there are none."""
-        bounds = {**self.bounds, **self.own_bounds}
-        low, high = np.array([bounds.get(name, (-np.inf, np.inf)) for name in self.parameters], dtype=float).T
+        low, high = np.array([self.bounds.get(name, (-np.inf, np.inf)) for name in self.parameters], dtype=float).T
         return low, high
+
+    def prior(self) -> tuple[Array, Array]:
+        """Centre and precision (one over the deviation) in the order of the parameters, precision 0 without a prior."""
+        pairs = [self.priors.get(name, (0.0, np.inf)) for name in self.parameters]
+        centre, deviation = np.array(pairs, dtype=float).T
+        return centre, 1.0 / deviation
 
     def model(self) -> LawModel:
         """Make an ``lmfit.Model`` of the law, with ``guess``."""

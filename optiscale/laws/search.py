@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from optiscale.laws.engine import Cost, Minima, Residuals, Rows, cost_of, minimise
+from optiscale.laws.engine import Minima, Residuals, Rows, minimise
 from optiscale.laws.registry import LOG_PREFIX, Law
+from optiscale.laws.robust import Cost, cost_root
 
 Array = NDArray[np.float64]
 Space = Literal["log", "linear"]
@@ -42,6 +43,8 @@ class Data:
         Whether residuals are differences of the losses or of their logarithms.
     cost
         Cost of the residuals.
+    prior
+        Whether the law's weak priors count.
     """
 
     law: Law
@@ -50,6 +53,7 @@ class Data:
     sigma: Array
     space: Space = "log"
     cost: Cost = "squares"
+    prior: bool = True
 
     @classmethod
     def of(
@@ -68,13 +72,19 @@ class Data:
 
         variables = [np.stack([padded(x[name], x[name][0]) for x, _, _ in sets]) for name in law.variables]
         losses = np.stack([padded(loss, loss[0]) for _, loss, _ in sets])
-        return cls(law, variables, losses, np.stack([padded(sigma, np.inf) for _, _, sigma in sets]), space, cost)
+        sigmas = np.stack([padded(sigma, np.inf) for _, _, sigma in sets])
+        return cls(law, variables, losses, sigmas, space, cost)
 
     def residuals(self, problem: Rows | None = None) -> Residuals:
-        """Residual function whose row i belongs to set ``problem[i]`` (to set i if not given)."""
+        """Residual function whose row i belongs to set ``problem[i]`` (to set i if not given).
+
+        Squared and summed they are the cost; those of the priors come last.
+        """
         function, variables, in_log = self.law.function, self.variables, self.space == "log"
         target = np.log(self.loss) if in_log else self.loss
         weight = (self.loss if in_log else np.ones_like(self.loss)) / self.sigma  # (p, n)
+        centre, precision = self.law.prior()
+        has_prior = self.prior and bool(self.law.priors)
 
         def of(values: Array, rows: Rows) -> Array:
             which = rows if problem is None else problem[rows]
@@ -83,9 +93,14 @@ class Data:
             if in_log:
                 # A law that is not positive where the loss is has no logarithm: such a step is refused by its cost.
                 predicted = np.log(np.maximum(predicted, 1e-300))
-            return (predicted - target[which]) * weight[which]
+            found = cost_root((predicted - target[which]) * weight[which], self.cost)
+            return np.concatenate([found, (values - centre) * precision], axis=1) if has_prior else found
 
         return of
+
+    def likelihood(self) -> Data:
+        """Leave the priors out: what the points alone say."""
+        return replace(self, prior=False)
 
     def one(self, index: int) -> tuple[list[Array], Array, Array]:
         """Variables, losses and deviations of the points that set `index` has."""
@@ -95,7 +110,7 @@ class Data:
     def take(self, chosen: Rows) -> Data:
         """Keep the chosen sets."""
         variables = [values[chosen] for values in self.variables]
-        return Data(self.law, variables, self.loss[chosen], self.sigma[chosen], self.space, self.cost)
+        return replace(self, variables=variables, loss=self.loss[chosen], sigma=self.sigma[chosen])
 
 
 def draw_starts(data: Data, index: int, count: int, rng: np.random.Generator) -> Array:
@@ -124,10 +139,10 @@ def draw_starts(data: Data, index: int, count: int, rng: np.random.Generator) ->
     draws[0] = np.clip(centre, low, high)
     if law.project is not None:
         draws[1:] = np.clip(law.project(variables, loss, sigma, draws[1:]), low, high)
-    single = Data.of(law, [(by_name, loss, sigma)], space=data.space, cost=data.cost)
+    single = data.take(np.array([index]))
     residuals = single.residuals(np.zeros(len(draws), dtype=np.intp))(draws, np.arange(len(draws)))
     residuals = np.clip(np.nan_to_num(residuals, nan=1e100), -1e100, 1e100)
-    order = np.argsort(cost_of(residuals, data.cost), kind="stable")
+    order = np.argsort(np.einsum("rn,rn->r", residuals, residuals), kind="stable")
     best = order[order != 0][: int(_KEPT_BY_COST * count)]
     others = np.setdiff1d(np.arange(1, len(draws)), best)[: count - 1 - len(best)]
     return draws[np.concatenate([[0], best, others])]
@@ -151,15 +166,13 @@ def descend(data: Data, starts: Array) -> Found:
     p, s, k = starts.shape
     problem = np.repeat(np.arange(p), s)
     low, high = data.law.limits()
-    found = minimise(
-        data.residuals(problem), starts.reshape(p * s, k), low, high, cost=data.cost, iterations=_FIRST_ITERATIONS
-    )
+    found = minimise(data.residuals(problem), starts.reshape(p * s, k), low, high, iterations=_FIRST_ITERATIONS)
     values, cost, converged = found.values, found.cost, found.converged
     ranked = np.argsort(cost.reshape(p, s), axis=1)[:, :_POLISHED] + np.arange(p)[:, None] * s
     again = ranked[~converged[ranked] & np.isfinite(cost[ranked])]
     if again.size:
         inner = data.residuals(problem[again])
-        more = minimise(inner, values[again], low, high, cost=data.cost, iterations=_POLISH_ITERATIONS)
+        more = minimise(inner, values[again], low, high, iterations=_POLISH_ITERATIONS)
         values[again], cost[again], converged[again] = more.values, more.cost, more.converged
     return Found(values.reshape(p, s, k), cost.reshape(p, s), converged.reshape(p, s))
 
@@ -195,4 +208,4 @@ def agreement(lowest: Array, slack: Array) -> Array:
 def refit(data: Data, start: Array, *, held: NDArray[np.bool_] | None = None, iterations: int = 60) -> Minima:
     """Descend once for every set, from one start each (p, k): resamples, profiles."""
     low, high = data.law.limits()
-    return minimise(data.residuals(), start, low, high, cost=data.cost, held=held, iterations=iterations)
+    return minimise(data.residuals(), start, low, high, held=held, iterations=iterations)

@@ -68,7 +68,8 @@ def profile(
     """Profile-likelihood interval of one parameter: the others are fitted again at every value of it.
 
     The limit is the quantile of F(1, n - k) where the residuals set the size of the errors, and of chi-square where
-    seed noise does; if the reduced chi-square exceeds one, chi-square is divided by it first.
+    seed noise does; if the reduced chi-square exceeds one, chi-square is divided by it first. The weak priors of the
+    law have no say: where only they hold a parameter, the answer is that it is unbounded.
 
     Raises
     ------
@@ -90,20 +91,19 @@ def profile(
     reach = _FARTHEST_LENGTH if parameter.startswith(LOG_PREFIX) else _FARTHEST * max(1.0, abs(values[which]))
     stderr = fit.params[parameter][1]
     nearest = min(0.1 * stderr, 0.1 * reach) if stderr else 1e-3 * reach
-    ends: list[float | None] = []
+    sides: list[tuple[Array, Array]] = []
     for sign, bound in ((-1.0, low), (1.0, high)):
         room = min(reach, abs(bound - values[which])) if np.isfinite(bound) else reach
-        if room <= 0.0:
-            ends.append(None)
-            continue
-        steps = np.geomspace(min(nearest, 0.5 * room), room, _STEPS)
-        rise = _rises(fit, points, options, which, values[which] + sign * steps) / unit
-        ends.append(_crossing(values[which] + sign * np.append(0.0, steps), np.append(0.0, rise), limit))
+        steps = np.geomspace(min(nearest, 0.5 * room), room, _STEPS) if room > 0.0 else np.zeros(0)
+        places = values[which] + sign * np.append(0.0, steps)
+        sides.append((places, _lowest(fit, points, options, which, places)))
+    least = min(float(cost.min()) for _, cost in sides)
+    ends = [_crossing(places, np.maximum(cost - least, 0.0) / unit, limit) for places, cost in sides]
     return Interval(parameter=parameter, level=level, value=float(values[which]), low=ends[0], high=ends[1])
 
 
-def _rises(fit: LawFit, points: Points, options: FitOptions, which: int, places: Array) -> Array:
-    """Lowest chi-square with one parameter held at each place, above that of the fit."""
+def _lowest(fit: LawFit, points: Points, options: FitOptions, which: int, places: Array) -> Array:
+    """Lowest chi-square with one parameter held at each place."""
     law, values = get_law(fit.law), fit.values()
     start = np.tile(values, (len(places), 1))
     if fit.covariance is not None and fit.covariance[which][which] > 0:
@@ -116,7 +116,7 @@ def _rises(fit: LawFit, points: Points, options: FitOptions, which: int, places:
     held[:, which] = True
     sigma = sigma_of(points, options, fit.noise).sigma
     one = (points.x, points.loss, sigma)
-    data = Data.of(law, [one] * len(places), space=options.space, cost=options.cost)
+    data = Data.of(law, [one] * len(places), space=options.space, cost=options.cost).likelihood()
     found = refit(data, start, held=held, iterations=_PROFILE_ITERATIONS)
     # A neighbour's optimum, carried over, may lie lower than what the own start reached.
     cost, best = found.cost.copy(), found.values.copy()
@@ -127,11 +127,12 @@ def _rises(fit: LawFit, points: Points, options: FitOptions, which: int, places:
         again = refit(data, trial, held=held, iterations=_PROFILE_ITERATIONS // 2)
         lower = again.cost < cost
         cost[lower], best[lower] = again.cost[lower], again.values[lower]
-    return np.maximum(cost - float(fit.chi2 or 0.0), 0.0)
+    return cost
 
 
 def _crossing(places: Array, rise: Array, limit: float) -> float | None:
     above = np.flatnonzero(rise > limit)
+    above = above[above > 0]  # a fit that its priors hold may itself lie above
     if not above.size:
         return None
     i = int(above[0])

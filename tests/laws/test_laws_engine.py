@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares
 
-from optiscale.laws.engine import HUBER_AT, cost_of, jacobian, minimise
+from optiscale.laws.engine import jacobian, minimise
+from optiscale.laws.robust import COSTS, HUBER_AT, cost_root
 
 T = np.linspace(0.0, 3.0, 20)
 TRUE = np.array([1.5, 0.8, 0.3])
@@ -65,14 +66,23 @@ def _with(values, free, q):
 def test_huber_is_that_of_scipy():
     one, many = problem(1, outlier=0.5)
     expected = least_squares(one, [1.0, 1.0, 0.0], loss="huber", f_scale=HUBER_AT)
-    found = minimise(many, np.array([[1.0, 1.0, 0.0]]), *WIDE, cost="huber", iterations=300)
+    found = minimise(lambda v, r: cost_root(many(v, r), "huber"), np.array([[1.0, 1.0, 0.0]]), *WIDE, iterations=300)
     assert found.cost[0] == pytest.approx(2 * expected.cost, rel=1e-5)
     np.testing.assert_allclose(found.values[0], expected.x, atol=1e-3)
 
 
+@pytest.mark.parametrize("cost", COSTS)
+def test_a_cost_is_a_square_near_the_law_and_less_beyond(cost):
+    residuals = np.random.default_rng(0).normal(0.0, 3.0, (4, 9))
+    root = cost_root(residuals, cost)
+    assert (np.sign(root) == np.sign(residuals)).all()
+    assert (np.abs(root) <= np.abs(residuals)).all()
+    np.testing.assert_allclose(cost_root(0.1 * np.sign(residuals), cost), 0.1 * np.sign(residuals))
+
+
 def test_the_asymmetric_cost_forgives_what_lies_above_the_law():
-    above, below = np.full((1, 1), -3.0), np.full((1, 1), 3.0)  # model less observed
-    assert cost_of(above, "asymmetric") < cost_of(below, "asymmetric") == cost_of(below, "squares")
+    above, below = cost_root(np.array([[-3.0], [3.0]]), "asymmetric") ** 2  # model less observed
+    assert above < below == 9.0
 
 
 def test_a_start_that_is_not_finite_is_left_at_infinite_cost():
