@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from optiscale.advice.cost import Cost, CostModel, cost_of, counted_cost, measured_cost
 from optiscale.advice.forecast import (
     Gain,
     LossForecast,
@@ -17,16 +18,27 @@ from optiscale.advice.forecast import (
     forecast_targets,
     frame_of,
 )
+from optiscale.advice.frontier import Frontier, FrontierPoint, frontier, ladder_of, maps_of
 from optiscale.advice.study import Forecasts, forecast
 
 __all__ = [
+    "Cost",
+    "CostModel",
     "Forecasts",
+    "Frontier",
+    "FrontierPoint",
     "Gain",
     "LossForecast",
     "TargetForecast",
+    "cost_of",
+    "counted_cost",
     "forecast",
     "forecast_gains",
     "forecast_losses",
     "forecast_targets",
     "frame_of",
+    "frontier",
+    "ladder_of",
+    "maps_of",
+    "measured_cost",
 ]

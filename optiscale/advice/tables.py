@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from optiscale.advice.forecast import Gain, LossForecast, TargetForecast
+from optiscale.advice.frontier import Frontier
+
+_BEYOND = 1.01
 
 
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> str:
@@ -24,7 +27,7 @@ def loss_table(rows: Sequence[LossForecast]) -> str:
             number(row.loss),
             span(row.low, row.high),
             "scatter unknown" if row.run_low is None or row.run_high is None else span(row.run_low, row.run_high),
-            f"{row.beyond:.3g}" if row.beyond > 1 else "inside",
+            times(row.beyond),
         ]
         for row in rows
     ]
@@ -67,6 +70,41 @@ def gain_table(rows: Sequence[Gain]) -> str:
     more = f"{rows[0].further:,} more materials lower it by"
     columns = ["study", "network", "D", "N", "loss", more, level, "per cent"]
     return markdown(columns, cells, [f"{row.model}: {row.warning}" for row in rows if row.warning])
+
+
+def frontier_table(found: Frontier, *, asked: Sequence[float] = ()) -> str:
+    """Best sizes over budgets, those asked for in bold."""
+    cells = [
+        [
+            f"**{point.budget:.3g}**" if point.budget in asked else f"{point.budget:.3g}",
+            f"{size(point.N)} [{size(point.N_low)}, {size(point.N_high)}]",
+            f"{size(point.D)} [{size(point.D_low)}, {size(point.D_high)}]",
+            f"{number(point.loss)} {span(point.low, point.high)}",
+            times(point.beyond),
+        ]
+        for point in found.points
+    ]
+    columns = [f"budget ({found.cost.unit})", "best N", "best D", "loss", "times beyond the data"]
+    notes = [
+        f"{found.series.model}: {100 * found.level:.0f} % intervals; {found.law}",
+        f"cost of a run: {found.cost.source}",
+        *(
+            f"best {name} grows with the budget to the power {middle:.2f} [{low:.2f}, {high:.2f}]"
+            for name, (low, middle, high) in found.growth.items()
+        ),
+        *(f"{point.budget:.3g}: {point.warning}" for point in found.points if point.warning),
+    ]
+    return markdown(columns, cells, notes)
+
+
+def size(value: float | None) -> str:
+    """Write a size with three digits; open where an interval has no end."""
+    return "open" if value is None else f"{float(f'{value:.3g}'):,.0f}"
+
+
+def times(beyond: float) -> str:
+    """Write how far something lies beyond the data."""
+    return f"{beyond:.3g}" if beyond > _BEYOND else "inside"
 
 
 def number(value: float) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from optiscale.cli.laws import _folder, _table
 if TYPE_CHECKING:
     import pandas as pd
 
-    from optiscale.laws import StudyFits
+    from optiscale.laws import Series
 
 
 def forecast(
@@ -30,32 +31,82 @@ def forecast(
     from optiscale.advice import forecast as answer
     from optiscale.advice import frame_of
     from optiscale.advice.tables import gain_table, loss_table, target_table
+    from optiscale.laws import average_seeds
 
-    found = answer(_averages(runs, loss, by), D=data, N=params, target=target)
-    tables: dict[str, tuple[str, pd.DataFrame]] = {}
+    found = answer(average_seeds(_losses(runs, loss, by)), D=data, N=params, target=target)
+    tables: dict[str, pd.DataFrame] = {}
     if found.losses:
-        tables["losses"] = loss_table(found.losses), frame_of(found.losses)
+        typer.echo(loss_table(found.losses) + "\n")
+        tables["losses"] = frame_of(found.losses)
     if found.targets:
-        tables["targets"] = target_table(found.targets), frame_of(found.targets)
+        typer.echo(target_table(found.targets) + "\n")
+        tables["targets"] = frame_of(found.targets)
     if found.gains:
-        tables["gains"] = gain_table(found.gains), frame_of(found.gains)
-    _write(tables, out or _folder(runs) / "forecast", found.fits)
+        typer.echo(gain_table(found.gains) + "\n")
+        tables["gains"] = frame_of(found.gains)
+    _finish(tables, out or _folder(runs) / "forecast", found.fits.notes)
 
 
-def _averages(runs: Sequence[Path], loss: str | None, by: str | None) -> pd.DataFrame:
-    from optiscale.laws import average_seeds, read_losses
+def frontier(
+    runs: Sequence[Path],
+    *,
+    budgets: Sequence[float],
+    cost: str | None,
+    epochs: float | None,
+    loss: str | None,
+    by: str | None,
+    out: Path | None,
+) -> None:
+    """Print the best N and D over budgets, write the table, and draw each network's."""
+    import pandas as pd
 
-    return average_seeds(read_losses([_table(path) for path in runs], loss=loss, by=by))
+    from optiscale.advice import cost_of, ladder_of, maps_of
+    from optiscale.advice import frontier as best_sizes
+    from optiscale.advice.tables import frontier_table
+    from optiscale.figures.advice import draw_frontier
+    from optiscale.laws import average_seeds, fit_study
+
+    table = _losses(runs, loss, by)
+    fits = fit_study(average_seeds(table))
+    folder = out or _folder(runs) / "frontier"
+    frames, pictures = [], 0
+    for series in maps_of(fits):
+        model = cost_of(_rows_of(table, series), column=cost, epochs=epochs)
+        found = best_sizes(series, model, [*budgets, *ladder_of(series, model)])
+        typer.echo(f"{_name(series)}\n\n{frontier_table(found, asked=budgets)}\n")
+        frames.append(found.frame())
+        pictures += len(draw_frontier(found, folder, f"frontier_{_file_name(series)}", asked=budgets))
+    _finish({"frontier": pd.concat(frames, ignore_index=True)}, folder, fits.notes, pictures=pictures)
 
 
-def _write(tables: dict[str, tuple[str, pd.DataFrame]], folder: Path, fits: StudyFits) -> None:
-    """Print every table and write it as CSV."""
+def _losses(runs: Sequence[Path], loss: str | None, by: str | None) -> pd.DataFrame:
+    from optiscale.laws import read_losses
+
+    return read_losses([_table(path) for path in runs], loss=loss, by=by)
+
+
+def _rows_of(table: pd.DataFrame, series: Series) -> pd.DataFrame:
+    """Take the runs that the series was made from."""
+    mine = table["model"] == series.model
+    return table[mine & (table["study"].astype(str) == series.study)] if "study" in table.columns else table[mine]
+
+
+def _name(series: Series) -> str:
+    return ", ".join(part for part in (series.study, series.model) if part)
+
+
+def _file_name(series: Series) -> str:
+    return re.sub(r"[^\w.+-]+", "_", _name(series))
+
+
+def _finish(tables: Mapping[str, pd.DataFrame], folder: Path, notes: Sequence[str], *, pictures: int = 0) -> None:
+    """Write every table as CSV and say what was written."""
     from optiscale.io import atomic_write
 
-    for name, (text, frame) in tables.items():
-        typer.echo(text + "\n")
+    for name, frame in tables.items():
         with atomic_write(folder / f"{name}.csv", "w") as stream:
             frame.to_csv(stream, index=False)
-    for note in fits.notes:
+    for note in notes:
         typer.echo(f"- {note}")
-    typer.echo(f"{folder}: {', '.join(f'{name}.csv' for name in tables)}")
+    drawn = f" and {pictures} pictures" if pictures else ""
+    typer.echo(f"{folder}: {', '.join(f'{name}.csv' for name in tables)}{drawn}")

@@ -27,6 +27,15 @@ Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder o
 DataSource = Annotated[str, typer.Argument(metavar="[SOURCE]", help="dft-shelf, or the folder of a data set.")]
 Loss = Annotated[str | None, typer.Option(metavar="COLUMN", help="The loss, e.g. val_eps_loss; val_loss by default.")]
 By = Annotated[str | None, typer.Option(metavar="COLUMN", help="Fit each value of this column by itself.")]
+Cost = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN", help="What a run costs; wall_s where the runs have it, else 6 N D E.", show_default=False
+    ),
+]
+Epochs = Annotated[
+    float | None, typer.Option(metavar="E", help="Count 6 N D E with these epochs; those of the runs, or 1.")
+]
 Runs = Annotated[
     list[Path],
     typer.Argument(
@@ -182,6 +191,25 @@ def report(
     from optiscale.cli.page import run
 
     run(source, out=out)
+
+
+@app.command()
+def frontier(
+    runs: Runs,
+    budget: Annotated[
+        list[float] | None,
+        typer.Option("--budget", metavar="C", help="Cost of one run; may be given again. A ladder is shown anyway."),
+    ] = None,
+    cost: Cost = None,
+    epochs: Epochs = None,
+    loss: Loss = None,
+    by: By = None,
+    out: Out = None,
+) -> None:
+    """Find the best N and D for a budget, from a grid of runs and what they cost."""
+    from optiscale.cli.advice import frontier as run
+
+    run(runs, budgets=budget or [], cost=cost, epochs=epochs, loss=loss, by=by, out=out)
 
 
 @app.command()

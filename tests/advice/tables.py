@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from optiscale.laws import StudyFits, average_seeds, fit_study, get_law, read_losses
+from optiscale.laws import Points, Series, StudyFits, average_seeds, choose_many, fit_study, get_law, read_losses
 
 FLOOR = (4.4, 0.5, 0.4)
 BROKEN = (4.7, 0.15, 0.42)
@@ -50,3 +50,18 @@ def averages(law: str, values: Sequence[float], **given: object) -> pd.DataFrame
 def fitted(law: str, values: Sequence[float], **given: object) -> StudyFits:
     """Fits of :func:`runs`."""
     return fit_study(averages(law, values, **given))
+
+
+def mapped(tables: Sequence[pd.DataFrame]) -> list[Series]:
+    """The map of each table, fitted without the lines along it, which takes most of the time."""
+    frames = [
+        table.rename(columns={"val_loss_mean": "mean", "val_loss_std": "std"}).assign(x=table["D"], width=0)
+        for table in tables
+    ]
+    choices = choose_many([Points.from_frame(frame, ("N", "D")) for frame in frames])
+    return [
+        Series(
+            kind="map", study="", model="net", fixed={}, points=frame, fits=dict(one.fits), best=one.best, choice=one
+        )
+        for frame, one in zip(frames, choices, strict=True)
+    ]
