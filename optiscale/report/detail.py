@@ -8,13 +8,13 @@ from typing import Any
 
 from optiscale.figures.scaling import one_series_a_network
 from optiscale.laws import Series
-from optiscale.report.answers import title_of, verdicts, warnings
 from optiscale.report.charts.base import Chart
 from optiscale.report.charts.diagnostics import break_figure, held_out_figure, residual_figure
 from optiscale.report.charts.losses import SERIES_SWITCHES, series_figure
 from optiscale.report.charts.maps import cuts_figure
 from optiscale.report.study import Evidence
 from optiscale.report.tables import Table, laws_table
+from optiscale.report.words import title_of, verdicts, warnings
 
 MOST_SERIES = 60
 GROUP = "series"

@@ -11,7 +11,8 @@ from typing import Any
 from optiscale import __version__
 from optiscale.figures.style import BLUE, GREEN, ORANGE, PURPLE, VERMILLION
 from optiscale.io import atomic_write
-from optiscale.report.answers import FACTORS, Forecasts, cards, forecasts, rounded, title_of
+from optiscale.report.ahead import FACTORS, look_ahead, tables_ahead
+from optiscale.report.answers import cards
 from optiscale.report.charts.base import Chart
 from optiscale.report.charts.forecasts import forecast_chart
 from optiscale.report.charts.learning import learning_chart, panels
@@ -20,7 +21,7 @@ from optiscale.report.charts.maps import map_charts
 from optiscale.report.detail import GROUP, details
 from optiscale.report.plan import plan_facts, plan_table, provenance, question, sentence
 from optiscale.report.study import Evidence
-from optiscale.report.tables import Cell, Table, cell, points_table, runs_table
+from optiscale.report.tables import points_table, runs_table
 
 _ON_DARK = {BLUE: "#4da6e0", VERMILLION: "#f0803c", GREEN: "#2fc39a", PURPLE: "#dd9dc2", ORANGE: "#f2b233"}
 """Colours that read on a dark ground, for those that do not."""
@@ -69,7 +70,7 @@ def render_page(evidence: Evidence) -> str:
 
 
 def _content(evidence: Evidence) -> dict[str, Any]:
-    over_data, over_parameters = forecasts(evidence.fits, "data"), forecasts(evidence.fits, "parameters")
+    over_data, over_parameters = look_ahead(evidence.fits, "data"), look_ahead(evidence.fits, "parameters")
     learning = learning_chart(evidence)
     detail = details(evidence)
     losses = [chart for chart in (losses_chart(evidence, "data"), losses_chart(evidence, "parameters")) if chart]
@@ -96,7 +97,7 @@ def _content(evidence: Evidence) -> dict[str, Any]:
         "maps": maps,
         "detail": detail,
         "forecast_charts": ahead,
-        "forecast_tables": _forecast_tables([*over_data, *over_parameters]),
+        "forecast_tables": tables_ahead([*over_data, *over_parameters]),
         "learning": learning,
         "choices": choices,
         "tables": [table for table in (points_table(evidence), runs_table(evidence)) if table is not None],
@@ -108,45 +109,6 @@ def _content(evidence: Evidence) -> dict[str, Any]:
 
 def _figure_data(chart: Chart) -> dict[str, Any]:
     return {"variants": list(chart.variants), "group": chart.group, "empty": chart.empty}
-
-
-def _forecast_tables(made: list[Forecasts]) -> list[Table]:
-    """Tables of losses at larger sizes, of targets, and of what further materials buy."""
-    if not made:
-        return []
-    losses, targets, gains = [], [], []
-    for one in made:
-        who = Cell(title_of(one.series))
-        for row in one.losses:
-            size = row.N if one.series.kind == "parameters" else row.D
-            ends = [cell(row.low), cell(row.high), cell(row.run_low), cell(row.run_high)]
-            losses.append([who, cell(size), cell(row.loss), *ends, cell(row.beyond, 3), Cell(row.warning)])
-        for goal in one.targets:
-            sizes = [Cell(rounded(value), value) for value in (goal.size, goal.low, goal.high)]
-            targets.append(
-                [who, cell(goal.target), *sizes, cell(goal.floor, 3), Cell(goal.verdict), Cell(goal.warning)]
-            )
-        for gain in one.gains:
-            ends = [cell(gain.gain), cell(gain.low), cell(gain.high), cell(gain.per_cent, 3)]
-            gains.append([who, cell(gain.D), cell(gain.further), *ends, Cell(gain.warning)])
-    tables = [
-        Table(
-            caption="Loss at sizes not yet run, 90 % intervals",
-            columns=["series", "size", "loss", "mean from", "to", "one run from", "to", "times data", "warning"],
-            rows=losses,
-        ),
-        Table(
-            caption="Size that reaches a loss 10, 25 and 50 % below the lowest measured, 90 % intervals",
-            columns=["series", "target", "size", "from", "to", "floor", "answer", "warning"],
-            rows=targets,
-        ),
-        Table(
-            caption="What further materials buy, 90 % intervals",
-            columns=["series", "at D", "further", "loss falls by", "from", "to", "%", "warning"],
-            rows=gains,
-        ),
-    ]
-    return [table for table in tables if table.rows]
 
 
 def _asset(name: str) -> str:

@@ -44,13 +44,18 @@
       axis.gridcolor = grid; axis.linecolor = css("--quiet"); axis.zerolinecolor = css("--quiet"); axis.showline = true;
       axis.ticks = "outside"; axis.tickcolor = css("--quiet"); axis.automargin = true;
       if (axis.title) { axis.title.standoff = 8; }
+      if (narrow.matches && axis.tickvals && axis.tickvals.length > 5) {
+        var every = function (value, i, all) { return (all.length - 1 - i) % 2 === 0; };
+        axis.tickvals = axis.tickvals.filter(every);
+        axis.ticktext = axis.ticktext.filter(every);
+      }
       if (box) { scale(axis, ends[letter], box.checked); } else if (ends[letter]) { scale(axis, ends[letter], axis.type === "log"); }
     });
     return layout;
   }
 
   function draw(figure) {
-    var one = store.figures[figure.dataset.chart], plot = figure.querySelector(".plot");
+    var one = store.figures[figure.dataset.chart], plot = figure.querySelector(".drawing");
     var made = one.variants[one.group ? chosen(one.group) : 0];
     plot.classList.toggle("empty", !made);
     figure.classList.toggle("none", !made);
@@ -60,6 +65,9 @@
       return;
     }
     if (!plot.data) { plot.textContent = ""; }
+    // On a phone a legend of many entries has a line each: the panel below it keeps its height.
+    var entries = made.data.filter(function (trace) { return trace.showlegend !== false && trace.name; }).length;
+    plot.style.height = narrow.matches && entries > 3 ? "calc(26rem + " + 18 * (entries - 3) + "px)" : "";
     Plotly.react(plot, themed(made.data), layoutOf(figure, made), config);
   }
 
@@ -105,7 +113,11 @@
   });
   dark.addEventListener("change", drawAll);
   narrow.addEventListener("change", drawAll);
-  window.addEventListener("beforeprint", function () { printing = true; drawAll(); });
+  window.addEventListener("beforeprint", function () {
+    printing = true;
+    document.querySelectorAll(".card details").forEach(function (details) { details.open = true; });
+    drawAll();
+  });
   window.addEventListener("afterprint", function () { printing = false; drawAll(); });
 
   document.querySelectorAll("[data-chooses]").forEach(function (select) { choose(select.dataset.chooses); });

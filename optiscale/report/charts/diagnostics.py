@@ -111,11 +111,10 @@ def held_out_figure(one: Series) -> dict[str, Any] | None:
         "hovertemplate": "%{y}<br>%{x:.3g} % at held-out sizes%{customdata[0]}<extra></extra>",
     }
     layout = {
-        "xaxis": {"title": {"text": "error at held-out larger sizes / %"}, "rangemode": "tozero"},
+        "xaxis": {"title": {"text": "held-out error / %"}, "rangemode": "tozero"},
         "yaxis": {"automargin": True},
-        "height": 120 + 26 * len(rows),
     }
-    return figure([trace], layout, x=(0.0, 1.15 * max(values)))
+    return figure([trace], layout, x=(0.0, 1.3 * max(values)))
 
 
 def _worth(row: Row) -> str:
@@ -148,9 +147,10 @@ def break_figure(one: Series) -> dict[str, Any] | None:
     lows = [one_end.low for one_end in ends]
     highs = [one_end.high for one_end in ends]
     levels = 100.0 * np.array(_LEVELS)
+    drawn = [*_drawn(lows, least, most, open_at=least), *_drawn(highs, least, most, open_at=most)]
     traces = [
-        _side(lows, levels, least, most, "lower end"),
-        _side(highs, levels, least, most, "upper end"),
+        _side(lows, drawn[: len(lows)], levels, "lower end"),
+        _side(highs, drawn[len(lows) :], levels, "upper end"),
         {
             "type": "scatter",
             "mode": "markers",
@@ -161,34 +161,37 @@ def break_figure(one: Series) -> dict[str, Any] | None:
             "showlegend": False,
         },
     ]
+    window = stretched([*drawn, x.min(), x.max()])
     line = {"color": GREY, "width": 1, "dash": "dot"}
     sides = [{"type": "line", "x0": v, "x1": v, "y0": 0, "y1": 1, "yref": "paper", "line": line} for v in _ends(x)]
-    ticks = log_ticks(least, most)
+    ticks = log_ticks(*window)
     layout = {
         "xaxis": {
             "type": "log",
-            "title": {"text": f"break {variable}<sub>c</sub>, with {plain(label(fit.law)).lower()}"},
+            "title": {"text": f"break {SIZE[one.kind]}<sub>c</sub>, with {plain(label(fit.law)).lower()}"},
         }
         | {"tickmode": "array", "tickvals": ticks, "ticktext": tick_labels(ticks)},
         "yaxis": {"title": {"text": "confidence that it lies between / %"}, "range": [-4, 104]},
         "shapes": sides,
         "showlegend": False,
     }
-    return figure(traces, layout, x=(least, most))
+    return figure(traces, layout, x=window)
 
 
 def _ends(x: np.ndarray) -> tuple[float, float]:
     return float(x.min()), float(x.max())
 
 
-def _side(places: list[float | None], levels: np.ndarray, least: float, most: float, name: str) -> dict[str, Any]:
-    outside = most if name == "upper end" else least
-    shown = [outside if place is None else float(np.clip(place, least, most)) for place in places]
+def _drawn(places: list[float | None], least: float, most: float, *, open_at: float) -> list[float]:
+    return [open_at if place is None else float(np.clip(place, least, most)) for place in places]
+
+
+def _side(places: list[float | None], drawn: list[float], levels: np.ndarray, name: str) -> dict[str, Any]:
     words = ["open" if place is None else short_number(place) for place in places]
     return {
         "type": "scatter",
         "mode": "lines+markers",
-        "x": listed(shown),
+        "x": listed(drawn),
         "y": listed(levels),
         "line": {"color": BLUE, "width": 2},
         "marker": {"symbol": ["x" if place is None else "circle" for place in places], "color": BLUE, "size": 6},
