@@ -19,16 +19,20 @@ from optiscale.advice.forecast import (
     frame_of,
 )
 from optiscale.advice.frontier import Frontier, FrontierPoint, frontier, ladder_of, maps_of
+from optiscale.advice.next_runs import Expected, NextRun, Plan, map_series, plan_next, series_to_plan
 from optiscale.advice.study import Forecasts, forecast
 
 __all__ = [
     "Cost",
     "CostModel",
+    "Expected",
     "Forecasts",
     "Frontier",
     "FrontierPoint",
     "Gain",
     "LossForecast",
+    "NextRun",
+    "Plan",
     "TargetForecast",
     "cost_of",
     "counted_cost",
@@ -39,6 +43,9 @@ __all__ = [
     "frame_of",
     "frontier",
     "ladder_of",
+    "map_series",
     "maps_of",
     "measured_cost",
+    "plan_next",
+    "series_to_plan",
 ]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from optiscale.advice.forecast import Gain, LossForecast, TargetForecast
 from optiscale.advice.frontier import Frontier
+from optiscale.advice.next_runs import Plan
 
 _BEYOND = 1.01
 
@@ -95,6 +96,24 @@ def frontier_table(found: Frontier, *, asked: Sequence[float] = ()) -> str:
         *(f"{point.budget:.3g}: {point.warning}" for point in found.points if point.warning),
     ]
     return markdown(columns, cells, notes)
+
+
+def plan_table(plan: Plan, unit: str) -> str:
+    """List the runs to make next, and what they are expected to tell."""
+    cells = [
+        [str(i), f"{run.D:,}", f"{run.N:,}", str(run.seed), f"{run.cost:.3g}", f"{run.spent:.3g}"]
+        for i, run in enumerate(plan.runs, 1)
+    ]
+    notes = [
+        *(
+            f"{one.answer}: now {one.value:.4g} [{one.low:.4g}, {one.high:.4g}]; expected after these runs "
+            f"[{one.then_low:.4g}, {one.then_high:.4g}], {one.left:.2f} of the width"
+            for one in plan.expected
+        ),
+        f"{100 * plan.level:.0f} % intervals; the runs made so far cost {plan.made:.3g} {unit}, these {plan.spent:.3g}",
+        *plan.notes,
+    ]
+    return markdown(["run", "D", "N", "seed", f"cost ({unit})", "cost so far"], cells, notes)
 
 
 def size(value: float | None) -> str:

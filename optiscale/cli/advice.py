@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from optiscale.cli.laws import _folder, _table
+from optiscale.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,6 +78,43 @@ def frontier(
         frames.append(found.frame())
         pictures += len(draw_frontier(found, folder, f"frontier_{_file_name(series)}", asked=budgets))
     _finish({"frontier": pd.concat(frames, ignore_index=True)}, folder, fits.notes, pictures=pictures)
+
+
+def next_runs(
+    runs: Sequence[Path],
+    *,
+    budget: float,
+    answers: Sequence[str],
+    data: Sequence[int],
+    params: Sequence[int],
+    cost: str | None,
+    epochs: float | None,
+    loss: str | None,
+    by: str | None,
+    out: Path | None,
+) -> None:
+    """Print the runs to make next, a network each, and write them as a table."""
+    import pandas as pd
+
+    from optiscale.advice import cost_of, plan_next, series_to_plan
+    from optiscale.advice.tables import plan_table
+
+    table = _losses(runs, loss, by)
+    frames, refused = [], []
+    for series in series_to_plan(table):
+        made = _rows_of(table, series)
+        model = cost_of(made, column=cost, epochs=epochs)
+        try:
+            plan = plan_next(series, model, budget, answers, made=made, D=data, N=params)
+        except UserError as error:  # another network of the table may have the answer
+            refused.append(error)
+            continue
+        typer.echo(f"{_name(series)}\n\n{plan_table(plan, model.unit)}\n- cost of a run: {model.source}\n")
+        frames.append(plan.frame())
+    if not frames:
+        raise refused[0]
+    notes = [f"no plan: {error}" for error in refused]
+    _finish({"next": pd.concat(frames, ignore_index=True)}, out or _folder(runs) / "next", notes)
 
 
 def _losses(runs: Sequence[Path], loss: str | None, by: str | None) -> pd.DataFrame:

@@ -65,13 +65,56 @@ def grid(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and run nothing.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Remove earlier results of this study first.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before removing.")] = False,
+    executor: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHERE",
+            help="inline, local, slurm, lsf, pbs, or tcp://host:port of a Dask scheduler; inline for one worker, else "
+            "local, by default.",
+            show_default=False,
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", help="Runs side by side; the study's by default.", show_default=False)
+    ] = None,
+    cluster: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What a job of slurm, lsf or pbs asks for (YAML).", show_default=False),
+    ] = None,
+    branch: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Keep a changed study beside the old one, in DIR-NAME.", show_default=False),
+    ] = None,
     overrides: Set = None,
     out: Out = None,
 ) -> None:
     """Run every cell of a study that has no result yet, then fit and draw."""
-    from optiscale.cli.grid import run
+    from optiscale.cli.grid import Where, run
 
-    run(study, dry_run=dry_run, fresh=fresh, yes=yes, overrides=overrides or [], out=out)
+    where = Where(executor, workers, cluster)
+    flags = {"dry_run": dry_run, "fresh": fresh, "yes": yes}
+    run(study, **flags, overrides=overrides or [], out=out, where=where, branch=branch)
+
+
+@app.command()
+def merge(
+    folders: Annotated[list[Path], typer.Argument(metavar="RESULTS...", help="Results folders of one study.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new folder.")],
+) -> None:
+    """Join the results of one study from several machines; anything that does not fit is refused."""
+    from optiscale.cli.merge import run
+
+    run(folders, out=out)
+
+
+@app.command()
+def status(
+    folder: Annotated[Path, typer.Argument(metavar="RESULTS", help="Results folder of a study.")],
+) -> None:
+    """Show what is done, running, failed and left of a study, while it runs or after."""
+    from optiscale.cli.status import run
+
+    run(folder)
 
 
 @app.command()
@@ -210,6 +253,45 @@ def frontier(
     from optiscale.cli.advice import frontier as run
 
     run(runs, budgets=budget or [], cost=cost, epochs=epochs, loss=loss, by=by, out=out)
+
+
+@app.command("next")
+def next_runs(
+    runs: Runs,
+    budget: Annotated[float, typer.Option("--budget", metavar="C", help="Cost of all runs at most.")],
+    answer: Annotated[
+        list[str],
+        typer.Option(
+            "--answer",
+            metavar="WHAT",
+            help="D_c, N_c, alpha, a parameter such as a2, or loss@D,N; may be given again.",
+        ),
+    ],
+    data: Annotated[
+        list[int] | None, typer.Option("--data", metavar="D", help="A size that could be run, beside those measured.")
+    ] = None,
+    params: Annotated[list[int] | None, typer.Option("--params", metavar="N", help="The same for parameters.")] = None,
+    cost: Cost = None,
+    epochs: Epochs = None,
+    loss: Loss = None,
+    by: By = None,
+    out: Out = None,
+) -> None:
+    """Choose the runs that shrink the interval of an answer most within a budget."""
+    from optiscale.cli.advice import next_runs as run
+
+    run(
+        runs,
+        budget=budget,
+        answers=answer,
+        data=data or [],
+        params=params or [],
+        cost=cost,
+        epochs=epochs,
+        loss=loss,
+        by=by,
+        out=out,
+    )
 
 
 @app.command()
