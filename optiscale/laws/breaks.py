@@ -23,7 +23,7 @@ _DRAWS = 199
 _PLACES = (0.25, 0.5, 0.75)
 _ITERATIONS = 40
 _SMALL_P = 0.05
-_EXACT = 1e-8
+_EXACT = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ def how_broken(
         Its fits and held-out errors.
     broken
         The broken law; if not given, the one with the lowest AICc (BIC where there is none) among those with a
-        single break.
+        single break that the choice does not refuse.
     draws
         Data sets of the parametric bootstrap.
     level
@@ -145,6 +145,7 @@ def _best_broken(choice: Choice) -> str | None:
         for name, fit in choice.fits.items()
         if fit.fitted and name in LAWS and len(LAWS[name].breaks) == 1 and LAWS[name].simple in choice.fits
     }
+    fits = {name: fit for name, fit in fits.items() if name not in choice.refused} or fits
     ranked = {name: fit.aicc for name, fit in fits.items() if fit.aicc is not None}
     ranked = ranked or {name: fit.bic for name, fit in fits.items() if fit.bic is not None}
     return min(ranked, key=lambda name: ranked[name]) if ranked else None

@@ -15,23 +15,27 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from optiscale.errors import UserError
-from optiscale.laws.extrapolation import LAST_VALUE, REACH, Holdout, held_out_weights, rolling_origins, sizes_of
-from optiscale.laws.fit import FitOptions, fit_many
+from optiscale.laws.calibration import Spread, spreads
+from optiscale.laws.extrapolation import (
+    LAST_VALUE,
+    REACH,
+    SMALLEST_SKILL,
+    Holdout,
+    held_out_weights,
+    rolling_origins,
+    sizes_of,
+)
+from optiscale.laws.fit import FitOptions, fit_many, sigma_of
 from optiscale.laws.points import Noise, Points, estimate_noise
 from optiscale.laws.registry import LAWS
 from optiscale.laws.result import LawFit
+from optiscale.laws.support import falling, supported
 
 Array = NDArray[np.float64]
 Of = Literal["mean", "run"]
 
-NO_SUPPORT = 10.0
-"""BIC above the lowest from which a law has essentially no support (R. E. Kass, A. E. Raftery, J. Am. Stat. Assoc. 90,
-773 (1995)): such a law is not chosen, however well it happened to extrapolate."""
-_LEAST_REACH = 0.1
 _LEVEL = 1.05  # held-out errors within this factor are level: the law with the fewest parameters is taken
-_FEWEST_FOR_SPREAD = 2
 _SMALLEST_WEIGHT = 1e-3
-_SMALLEST_SKILL = 1e-4  # points without noise: what is smaller is the minimiser's own accuracy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,22 +70,6 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spread:
-    """Held-out error of a prediction, as a rate: the deviation of ln L a unit of reach in ln size.
-
-    Attributes
-    ----------
-    rate
-        Root mean square over the cuts of the error over the reach.
-    dof
-        Cuts that it is from: the degrees of freedom of Student's t.
-    """
-
-    rate: float
-    dof: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class Choice:
     """The law to use, the ensemble, and how far either can be trusted beyond the points.
 
@@ -102,6 +90,11 @@ class Choice:
         Largest value of each variable, and of N D for a map, among the points.
     noise
         Scatter of a run.
+    scatter
+        Scatter of ln L of the points about a smooth curve, in whose unit the residuals are, where seeds tell none.
+    refused
+        Laws that the points support but that rise beyond them, while another does not: no more data or parameters make
+        a loss rise, and an exponent that says so has been fitted to the scatter of the last points.
     """
 
     best: str | None
@@ -111,6 +104,8 @@ class Choice:
     fits: Mapping[str, LawFit]
     largest: Mapping[str, float]
     noise: Noise | None = None
+    scatter: float | None = None
+    refused: tuple[str, ...] = ()
 
     @property
     def weights(self) -> dict[str, float]:
@@ -126,8 +121,9 @@ class Choice:
     ) -> tuple[Array, Array]:
         """Interval of the mean loss, or of a new run, at ``x=…`` or ``N=…, D=…``.
 
-        Inside the points it is the uncertainty of the parameters (and, in the ensemble, the disagreement of the laws);
-        beyond them at least what earlier extrapolations over that reach turned out to be wrong by.
+        It is the uncertainty of the parameters (and, in the ensemble, the disagreement of the laws); beyond the points
+        also what earlier extrapolations over that reach were wrong by beyond theirs (:class:`Spread`). Where no seeds
+        tell a mean from a run, it is the interval of a further point like those fitted.
 
         Parameters
         ----------
@@ -144,18 +140,16 @@ class Choice:
             Lower and upper end, shape of the arguments.
         """
         log_loss, deviation = self._mean_and_spread(law, x)
-        reach = self._reach(x)
+        half = _quantile(level, self._dof(law)) * np.hypot(deviation, self._unexplained(law))
         held = self.spread.get(law or "")
-        half = float(stats.t.ppf(0.5 + level / 2.0, self._dof(law))) * deviation
         if held is not None:
-            half = np.maximum(half, float(stats.t.ppf(0.5 + level / 2.0, held.dof)) * held.rate * reach)
+            half = np.hypot(half, _quantile(level, held.dof) * held.excess * self._reach(x))
         if of == "run":
             if self.noise is None:
                 raise UserError("no scatter of seeds is known, so no interval of a run: ask for that of the mean")
             size = np.asarray(x["x"] if "x" in x else x["D"], dtype=float)
             relative = self.noise.run(np.exp(log_loss), size) / np.exp(log_loss)
-            t = float(stats.t.ppf(0.5 + level / 2.0, max(1, self.noise.dof)))
-            half = np.hypot(half, t * relative)
+            half = np.hypot(half, _quantile(level, max(1, self.noise.dof)) * relative)
         return np.exp(log_loss - half), np.exp(log_loss + half)
 
     def _mean_and_spread(self, law: str | None, x: Mapping[str, ArrayLike]) -> tuple[Array, Array]:
@@ -176,6 +170,14 @@ class Choice:
         mean = np.sum(share * np.stack(logs), axis=0)
         disagreement = np.sum(share * (np.stack(logs) - mean) ** 2, axis=0)
         return mean, np.sqrt(_weighted_median(np.stack(variances), share) + disagreement)
+
+    def _unexplained(self, law: str | None) -> float:
+        """Deviation of ln L of a further point about a law whose points have no seeds; 0 where seeds tell of a mean."""
+        if self.scatter is None:
+            return 0.0
+        weights = {law: 1.0} if law is not None else self.weights
+        variance = sum(weight * float(self.fits[name].redchi or 0.0) for name, weight in weights.items())
+        return self.scatter * float(np.sqrt(variance / sum(weights.values())))
 
     def _dof(self, law: str | None) -> int:
         """Degrees of freedom that the size of the errors is from: of the seeds, or of the residuals if those set it."""
@@ -199,6 +201,8 @@ class Choice:
             "spread": {name: asdict(one) for name, one in self.spread.items()},
             "largest": dict(self.largest),
             "noise": None if self.noise is None else self.noise.to_dict(),
+            "scatter": self.scatter,
+            "refused": list(self.refused),
         }
 
     @classmethod
@@ -212,7 +216,14 @@ class Choice:
             fits=fits,
             largest=value["largest"],
             noise=None if value["noise"] is None else Noise(**value["noise"]),
+            scatter=value["scatter"],
+            refused=tuple(value["refused"]),
         )
+
+
+def _quantile(level: float, dof: int) -> float:
+    """Quantile of Student's t that holds `level` between itself and its negative."""
+    return float(stats.t.ppf(0.5 + level / 2.0, dof))
 
 
 def reach_beyond(x: Mapping[str, Array], largest: Mapping[str, float]) -> Array:
@@ -269,26 +280,40 @@ def choose_many(
     fits = {name: fit_many(name, sets, options=options, noises=noise) for name in names}
     tables = rolling_origins(sets, names, options=options, noises=noise, reach=reach)
     return [
-        _choose(points, {name: fits[name][i] for name in names}, tables[i], noise[i]) for i, points in enumerate(sets)
+        _choose(
+            points,
+            {name: fits[name][i] for name in names},
+            tables[i],
+            noise=noise[i],
+            scatter=_scatter(points, options, noise[i]),
+            reach=reach,
+        )
+        for i, points in enumerate(sets)
     ]
 
 
-def supported(fits: Mapping[str, LawFit]) -> list[str]:
-    """Laws whose BIC is within ten of the lowest."""
-    fitted = {name: fit for name, fit in fits.items() if fit.fitted}
-    lowest = min((float(fit.bic or 0.0) for fit in fitted.values()), default=0.0)
-    return [name for name, fit in fitted.items() if float(fit.bic or 0.0) <= lowest + NO_SUPPORT]
+def _scatter(points: Points, options: FitOptions, noise: Noise | None) -> float | None:
+    sigma = sigma_of(points, options, noise)
+    return None if sigma.known else float(np.median(sigma.sigma / points.loss))
 
 
-def _choose(points: Points, fits: Mapping[str, LawFit], table: Mapping[str, Holdout], noise: Noise | None) -> Choice:
-    candidates = supported(fits)
+def _choose(
+    points: Points,
+    fits: Mapping[str, LawFit],
+    table: Mapping[str, Holdout],
+    *,
+    noise: Noise | None,
+    scatter: float | None,
+    reach: float,
+) -> Choice:
+    candidates, refused = falling(supported(fits), fits, points, reach)
     judged = {name: table[name] for name in candidates if name in table and table[name].n_origins}
     if judged:
         weights = held_out_weights(judged)
-        lowest = max(min(one.skill for one in judged.values()), _SMALLEST_SKILL)
+        lowest = max(min(one.skill for one in judged.values()), SMALLEST_SKILL)
         level = [name for name, one in judged.items() if one.skill <= _LEVEL * lowest]
         best: str | None = min(level, key=lambda name: (fits[name].k, judged[name].skill))
-        others = len([one for one in fits.values() if one.fitted]) - len(candidates)
+        others = len([one for one in fits.values() if one.fitted]) - len(candidates) - len(refused)
         reason = f"lowest error at held-out larger sizes ({judged[str(best)].skill:.2f} of the last value's)"
         reason += f"; {others} laws have no support (BIC)" if others else ""
     else:
@@ -300,15 +325,19 @@ def _choose(points: Points, fits: Mapping[str, LawFit], table: Mapping[str, Hold
         reason = "too few sizes to hold any out: the lowest BIC, and weights by BIC"
         if best is None:
             reason = next((fit.message for fit in fits.values()), "no law to fit")
+    if refused:
+        reason += f"; refused, since it rises beyond the points: {', '.join(refused)}"
     rows = [_row(name, fits.get(name), table.get(name), weights.get(name, 0.0)) for name in [LAST_VALUE, *fits]]
     return Choice(
         best=best,
         reason=reason,
         table=tuple(rows),
-        spread=_spreads(judged, weights),
+        spread=spreads(judged, weights, fits),
         fits=dict(fits),
         largest={name: float(values.max()) for name, values in sizes_of(dict(points.x)).items()},
         noise=noise,
+        scatter=scatter,
+        refused=tuple(refused),
     )
 
 
@@ -334,31 +363,3 @@ def _weighted_median(values: Array, share: Array) -> Array:
     passed = np.cumsum(np.take_along_axis(share, order, axis=0), axis=0) >= 0.5 - 1e-9
     first = np.argmax(passed, axis=0)
     return np.asarray(np.take_along_axis(np.take_along_axis(values, order, axis=0), first[None], axis=0)[0])
-
-
-def _spreads(judged: Mapping[str, Holdout], weights: Mapping[str, float]) -> dict[str, Spread]:
-    """Held-out error a unit of reach, of every judged law and, under the empty name, of the ensemble."""
-    found = {name: _spread(list(held.errors), held.reaches) for name, held in judged.items()}
-    if judged:
-        first = next(iter(judged.values()))
-        mixed = [
-            _mixed([(one.errors[i], weights[name]) for name, one in judged.items()]) for i in range(len(first.errors))
-        ]
-        found[""] = _spread(mixed, first.reaches)
-    return {name: one for name, one in found.items() if one is not None}
-
-
-def _spread(errors: Sequence[Array | None], reaches: Sequence[Array]) -> Spread | None:
-    """Root of the summed squared errors over the summed squared reaches, which lets the far points speak."""
-    cuts = [(float(np.mean(e**2)), float(np.mean(r**2))) for e, r in zip(errors, reaches, strict=True) if e is not None]
-    if len(cuts) < _FEWEST_FOR_SPREAD:
-        return None
-    rate = np.sqrt(sum(e for e, _ in cuts) / max(sum(r for _, r in cuts), _LEAST_REACH**2))
-    return Spread(rate=float(rate), dof=len(cuts))
-
-
-def _mixed(parts: Sequence[tuple[Array | None, float]]) -> Array | None:
-    """Error of the ensemble at one cut, from the laws that were fitted there."""
-    usable = [(errors, weight) for errors, weight in parts if errors is not None]
-    total = sum(weight for _, weight in usable)
-    return None if total <= 0 else np.asarray(sum((weight / total) * errors for errors, weight in usable))

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from optiscale.laws.engine import jacobian
+from optiscale.laws.final import at_bounds
 from optiscale.laws.fit import FitOptions, sigma_of
 from optiscale.laws.points import Noise, Points, estimate_noise
-from optiscale.laws.registry import get_law
+from optiscale.laws.registry import Law, get_law
 from optiscale.laws.search import Data, descend, draw_starts
 
 Array = NDArray[np.float64]
@@ -28,7 +31,9 @@ _FEWEST_SIZES = 4
 _STARTS = 10
 _MOST_SIZES = 24
 _SMALLEST_ERROR = 1e-6
-_SMALLEST_SKILL = 1e-4
+_SINGULAR = 1e-12
+SMALLEST_SKILL = 1e-3
+"""Held-out error over that of the last value below which laws are exact, and level."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +45,7 @@ class Origin:
     cut: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Holdout:
     """Held-out errors of one law.
 
@@ -51,6 +56,11 @@ class Holdout:
     errors
         ln predicted - ln observed at the held-out points of each origin that the law could be fitted at; None where it
         could not.
+    deviations
+        Deviation of ln L of those predictions from the errors of the parameters, where the points scatter by sigma; as
+        long.
+    scatter
+        Deviation sigma of ln L of each held-out point, as long.
     reaches
         ln of the factor by which each of those points lies beyond the sizes fitted, as long.
     independent
@@ -63,6 +73,8 @@ class Holdout:
 
     law: str
     errors: tuple[Array | None, ...]
+    deviations: tuple[Array | None, ...]
+    scatter: tuple[Array, ...]
     reaches: tuple[Array, ...]
     independent: float
     rmsle: float
@@ -121,10 +133,18 @@ def last_value(points: Points, origin: Origin) -> Array:
     return np.where(np.isfinite(candidates), candidates, loss[train].min())
 
 
-def _predict(name: str, cuts: Sequence[tuple[Points, Origin, Array]], options: FitOptions) -> list[Array | None]:
-    """Predictions of one law at the held-out points of each cut; None where it cannot be fitted."""
+@dataclass(frozen=True, eq=False)
+class _Ahead:
+    """Prediction of ln L at the held-out points of a cut, and its deviation from the parameters alone, (m,) each."""
+
+    log_loss: Array
+    deviation: Array
+
+
+def _predict(name: str, cuts: Sequence[tuple[Points, Origin, Array]], options: FitOptions) -> list[_Ahead | None]:
+    """Predictions of one law at each cut; None where it cannot be fitted."""
     law = get_law(name)
-    found: list[Array | None] = [None] * len(cuts)
+    found: list[_Ahead | None] = [None] * len(cuts)
     usable = [i for i, (_, origin, _) in enumerate(cuts) if origin.train.sum() > len(law.parameters)]
     if not usable:
         return found
@@ -136,12 +156,26 @@ def _predict(name: str, cuts: Sequence[tuple[Points, Origin, Array]], options: F
     data = Data.of(law, sets, space=options.space, cost=options.cost)
     rng = np.random.default_rng(options.seed)
     ends = descend(data, np.stack([draw_starts(data, i, _STARTS, rng) for i in range(len(usable))]))
-    for i, values, cost in zip(usable, ends.best(), ends.cost.min(axis=1), strict=True):
+    best = ends.best()
+    slopes = np.nan_to_num(jacobian(data.residuals(), best, np.arange(len(best))))  # (p, n, k)
+    slopes = np.where(np.stack([at_bounds(law, values) for values in best])[:, None, :], 0.0, slopes)
+    covariance = np.linalg.pinv(np.einsum("pni,pnj->pij", slopes, slopes), rcond=_SINGULAR, hermitian=True)
+    for i, values, cost, own in zip(usable, best, ends.cost.min(axis=1), covariance, strict=True):
         if np.isfinite(cost):
             points, origin, _ = cuts[i]
-            held = [points.x[variable][origin.held] for variable in law.variables]
-            found[i] = np.maximum(np.asarray(law.function(*held, *values), dtype=float), 1e-300)
+            found[i] = _ahead(law, [points.x[variable][origin.held] for variable in law.variables], values, own)
     return found
+
+
+def _ahead(law: Law, held: Sequence[Array], values: Array, covariance: Array) -> _Ahead:
+    step = 1e-5 * np.maximum(np.abs(values), 1e-2)
+    places = np.concatenate([values[None], values + np.diag(step), values - np.diag(step)])  # (1 + 2k, k)
+    losses = np.asarray(law.function(*(one[None] for one in held), *places.T[:, :, None]), dtype=float)
+    logs = np.log(np.maximum(losses, 1e-300))
+    k = len(values)
+    slopes = (logs[1 : k + 1] - logs[k + 1 :]) / (2.0 * step[:, None])  # (k, m)
+    variance = np.einsum("im,ij,jm->m", slopes, covariance, slopes)
+    return _Ahead(logs[0], np.sqrt(np.maximum(variance, 0.0)))
 
 
 def rolling_origin(
@@ -180,19 +214,33 @@ def rolling_origins(
     observed = [np.log(points.loss[one.held]) for points, one, _ in cuts]
     base = [np.log(last_value(points, one)) - seen for (points, one, _), seen in zip(cuts, observed, strict=True)]
     errors: dict[str, list[Array | None]] = {LAST_VALUE: list(base)}
+    deviations: dict[str, list[Array | None]] = {LAST_VALUE: [None] * len(cuts)}
     for name in laws:
         predicted = _predict(name, cuts, options)
-        errors[name] = [
-            None if one is None else np.log(one) - seen for one, seen in zip(predicted, observed, strict=True)
-        ]
+        errors[name] = [None if one is None else one.log_loss - o for one, o in zip(predicted, observed, strict=True)]
+        deviations[name] = [None if one is None else one.deviation for one in predicted]
     reaches = [reach_of(points, one) for points, one, _ in cuts]
+    scatter = [sigma[one.held] / points.loss[one.held] for points, one, sigma in cuts]
     worth = [_independent(origins_of(points, reach=reach), reach) for points in sets]
     tables: list[dict[str, Holdout]] = []
     for i in range(len(sets)):
         mine = [row for row, whose in enumerate(owner) if whose == i]
-        base_, reach_ = [base[r] for r in mine], [reaches[r] for r in mine]
-        table = {name: _holdout(name, [own[r] for r in mine], base_, reach_, worth[i]) for name, own in errors.items()}
-        tables.append(table if mine else {})
+        tables.append(
+            {
+                name: _holdout(
+                    name,
+                    [own[r] for r in mine],
+                    [base[r] for r in mine],
+                    deviations=tuple(deviations[name][r] for r in mine),
+                    scatter=tuple(scatter[r] for r in mine),
+                    reaches=tuple(reaches[r] for r in mine),
+                    independent=worth[i],
+                )
+                for name, own in errors.items()
+            }
+            if mine
+            else {}
+        )
     return tables
 
 
@@ -223,13 +271,11 @@ def sizes_of(x: Mapping[str, Array]) -> dict[str, Array]:
     return dict(x) if "x" in x else {"N": x["N"], "D": x["D"], "C": x["N"] * x["D"]}
 
 
-def _holdout(
-    name: str, errors: Sequence[Array | None], base: Sequence[Array], reaches: Sequence[Array], independent: float
-) -> Holdout:
+def _holdout(name: str, errors: Sequence[Array | None], base: Sequence[Array], **rest: Any) -> Holdout:
     same = [one for one, own in zip(base, errors, strict=True) if own is not None]
     rmsle = _rms(errors)
     skill = rmsle / max(_rms(same), _SMALLEST_ERROR) if same else float("nan")
-    return Holdout(name, tuple(errors), tuple(reaches), independent, rmsle, skill)
+    return Holdout(law=name, errors=tuple(errors), rmsle=rmsle, skill=skill, **rest)
 
 
 def _rms(errors: Iterable[Array | None]) -> float:
@@ -238,16 +284,13 @@ def _rms(errors: Iterable[Array | None]) -> float:
 
 
 def held_out_weights(table: Mapping[str, Holdout]) -> dict[str, float]:
-    """Weights of an ensemble of laws by held-out error, summing to one.
+    """Weights of an ensemble of laws, summing to one: one over the mean squared held-out error.
 
-    Pseudo Bayesian model averaging: with j independent held-out windows and a Gaussian error of unknown size the
-    predictive likelihood of a law goes with its root mean square error to the power -j. Errors are taken relative to
-    the last value, so that laws that could be fitted at fewer origins are comparable.
+    J. M. Bates and C. W. J. Granger, "The combination of forecasts", Oper. Res. Q. 20, 451 (1969). Errors are taken
+    relative to the last value, so that laws that could be fitted at fewer origins are comparable.
     """
     usable = {name: one for name, one in table.items() if name != LAST_VALUE and one.n_origins}
     if not usable:
         return {}
-    power = max(one.independent for one in usable.values())
-    scores = np.array([max(one.skill, _SMALLEST_SKILL) for one in usable.values()])
-    weights = (scores / scores.min()) ** -power
+    weights = np.array([max(one.skill, SMALLEST_SKILL) for one in usable.values()]) ** -2.0
     return dict(zip(usable, (weights / weights.sum()).tolist(), strict=True))

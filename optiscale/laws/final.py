@@ -36,8 +36,10 @@ class Final:
     ----------
     values
         Parameters in the law's order, (k,).
-    cost
+    chi2
         Chi-square, or the robust cost, of the points there.
+    objective
+        The same with the priors: what was minimised.
     covariance
         lmfit's, unscaled, (k, k), zero for what is held at its bound; None where points and priors together do not fix
         every free parameter.
@@ -50,7 +52,8 @@ class Final:
     """
 
     values: Array
-    cost: float
+    chi2: float
+    objective: float
     covariance: Array | None
     held: NDArray[np.bool_]
     condition: float
@@ -88,12 +91,13 @@ def _descend(data: Data, start: Array, held: NDArray[np.bool_]) -> Final:
     for name, value, stuck, low, high in zip(law.parameters, start, held, *law.limits(), strict=True):
         params.add(name, value=float(value), vary=not stuck, min=low, max=high)
     if held.all():
-        return Final(start, _cost(data, start), np.zeros((len(start), len(start))), held, 1.0, success=True)
+        nothing = np.zeros((len(start), len(start)))
+        return Final(start, *_costs(data, start), nothing, held, 1.0, success=True)
     most = _EVALUATIONS_A_PARAMETER * (len(start) + 1)
     result = lmfit.minimize(root, params, scale_covar=False, max_nfev=most, nan_policy="propagate", **_TOLERANCES)
     values = np.array([result.params[name].value for name in law.parameters])
     condition = condition_of(data.likelihood(), values, ~held)
-    return Final(values, _cost(data, values), _covariance(law, result), held, condition, success=bool(result.success))
+    return Final(values, *_costs(data, values), _covariance(law, result), held, condition, success=bool(result.success))
 
 
 def condition_of(data: Data, values: Array, free: NDArray[np.bool_]) -> float:
@@ -106,9 +110,10 @@ def condition_of(data: Data, values: Array, free: NDArray[np.bool_]) -> float:
     return float(singular[0] / max(singular[-1], np.finfo(float).tiny))
 
 
-def _cost(data: Data, values: Array) -> float:
-    found = data.likelihood().residuals()(values[None], np.array([0]))[0]
-    return float(found @ found)
+def _costs(data: Data, values: Array) -> tuple[float, float]:
+    """Cost of the points alone, and with the priors."""
+    alone, both = (one.residuals()(values[None], np.array([0]))[0] for one in (data.likelihood(), data))
+    return float(alone @ alone), float(both @ both)
 
 
 def _covariance(law: Law, result: lmfit.minimizer.MinimizerResult) -> Array | None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from optiscale.errors import UserError
 from optiscale.laws.diagnose import identifiability, verdict
-from optiscale.laws.final import final_descent
+from optiscale.laws.final import Final, final_descent
 from optiscale.laws.points import WEIGHTS, Noise, Points, Weights, estimate_noise, smooth_scatter
 from optiscale.laws.registry import Law, get_law
 from optiscale.laws.result import Alternative, LawFit, aicc_of, bic_of, estimates, not_fitted, variables_of
@@ -137,7 +137,7 @@ def _judge(
         return not_fitted(law.name, n, k, f"none of {tried} starts gave a finite chi-square", n_starts=tried)
     best = int(np.argmin(ends.cost))
     last = final_descent(data, ends.values[best])
-    values, chi2, held = last.values, last.cost, last.held
+    values, chi2, held = last.values, last.chi2, last.held
     redchi = chi2 / (n - k)
     stretch = max(1.0, redchi) if sigma.known else redchi
     covariance = None if last.covariance is None else last.covariance * stretch
@@ -146,7 +146,7 @@ def _judge(
     weighed = residuals * float(np.exp(np.log(sigma.sigma).mean()))  # weights of geometric mean one: the loss's unit
     notes = sigma.notes + verdict(law, points, residuals, redchi, k, noise if sigma.known else None)
     notes += identifiability(law, points, values, stderr, held, last.condition)
-    limit = float(agreement(np.array([chi2]), np.array([slack]))[0])
+    limit = float(agreement(np.array([last.objective]), np.array([slack]))[0])
     return LawFit(
         law=law.name,
         params=estimates(law, values, stderr, tuple(np.array(law.parameters)[held])),
@@ -162,7 +162,7 @@ def _judge(
         success=last.success,
         message="converged" if last.success else "stopped in a flat valley: the points do not fix every parameter",
         notes=notes,
-        alternatives=_alternatives(ends, values, chi2, max(stretch, 1e-300)),
+        alternatives=_alternatives(ends, last, max(stretch, 1e-300)),
         noise=noise,
     )
 
@@ -196,12 +196,12 @@ def sigma_of(points: Points, options: FitOptions, noise: Noise | None) -> Sigma:
     return Sigma(points.loss * scatter, known=False, notes=notes)
 
 
-def _alternatives(ends: Found, best: Array, lowest: float, unit: float) -> tuple[Alternative, ...]:
+def _alternatives(ends: Found, best: Final, unit: float) -> tuple[Alternative, ...]:
     """Near-optimal parameters that differ from the best and from each other by more than a twentieth in any."""
-    kept = [best]
+    kept = [best.values]
     found: list[Alternative] = []
     for i in np.argsort(ends.cost):
-        delta = max(float(ends.cost[i]) - lowest, 0.0) / unit
+        delta = max(float(ends.cost[i]) - best.objective, 0.0) / unit
         if not delta <= NEAR_OPTIMAL or len(found) == _MOST_ALTERNATIVES:
             break
         one = ends.values[i]

@@ -28,7 +28,7 @@ Protocol = Literal["held-out", "published"]
 MIN_POINTS = 3
 ASYMPTOTE_POINTS = 3
 _MAP_FILLED = 0.75  # a grid with more holes than that is a cross of two series, not a map
-_SCHEMA = 2
+_SCHEMA = 3
 _POINT_COLUMNS = ("x", "N", "D", "width", "mean", "std", "n_seeds")
 
 

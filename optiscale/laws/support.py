@@ -1,0 +1,56 @@
+"""Which laws may be chosen at all: those that the points support, and that do not rise beyond them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from optiscale.laws.points import Points
+from optiscale.laws.result import LawFit
+
+NO_SUPPORT = 10.0
+"""BIC above the lowest from which a law has essentially no support (R. E. Kass, A. E. Raftery, J. Am. Stat. Assoc. 90,
+773 (1995)): such a law is not chosen, however well it happened to extrapolate."""
+_STEPS = 9  # sizes beyond the points at which a law must not rise
+_LEVEL_LOSS = 1e-6  # relative rise that counts as none
+
+
+def supported(fits: Mapping[str, LawFit]) -> list[str]:
+    """Laws whose BIC is within ten of the lowest.
+
+    Where seeds tell the scatter it is chi-square that counts, over the lowest reduced one if that exceeds one: the
+    logarithm of the residuals' variance is at the mercy of chance where hardly more points than parameters are left.
+    """
+    fitted = {name: fit for name, fit in fits.items() if fit.fitted}
+    if all(fit.noise is not None for fit in fitted.values()):
+        unit = max(1.0, min((float(fit.redchi or 0.0) for fit in fitted.values()), default=1.0))
+        scores = {name: float(fit.chi2 or 0.0) / unit + fit.k * np.log(fit.n) for name, fit in fitted.items()}
+    else:
+        scores = {name: float(fit.bic or 0.0) for name, fit in fitted.items()}
+    lowest = min(scores.values(), default=0.0)
+    return [name for name, score in scores.items() if score <= lowest + NO_SUPPORT]
+
+
+def falling(
+    names: Sequence[str], fits: Mapping[str, LawFit], points: Points, reach: float
+) -> tuple[list[str], list[str]]:
+    """Tell the laws that fall, or stay, beyond the points from those that rise there; all count if all rise.
+
+    Along a variable with which the points themselves rise on the whole nothing is refused.
+    """
+    logs = [np.log(values) for values in points.x.values()]
+    trend = np.linalg.lstsq(np.stack([np.ones(len(points)), *logs], axis=1), np.log(points.loss), rcond=None)[0][1:]
+    largest = {name: float(values.max()) for name, values in points.x.items()}
+    along = [name for name, slope in zip(largest, trend, strict=True) if slope < 0]
+    factors = np.geomspace(1.0, reach, _STEPS)
+    rising = []
+    for name in names:
+        for one in along:
+            x = {other: value * (factors if other == one else np.ones(_STEPS)) for other, value in largest.items()}
+            loss = fits[name].predict(**x)
+            if loss.max() > loss[0] * (1.0 + _LEVEL_LOSS) and name not in rising:
+                rising.append(name)
+    if len(rising) == len(names):
+        return list(names), []
+    return [name for name in names if name not in rising], rising
