@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
-import signal
+import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -14,15 +17,51 @@ from rich.table import Table
 
 from optiscale.cli.finished import STAMP, is_complete, mark_complete
 from optiscale.cli.page import PAGE
-from optiscale.config import RESOLVED, Study, load_study
+from optiscale.config import RESOLVED, Study, load_cluster, load_study
 from optiscale.errors import UserError
 
+if TYPE_CHECKING:
+    from optiscale.sweep import GridResult
+
 #: what a study leaves in its folder; --fresh removes this and nothing else
-OURS = ("cells", "tables", "figures", "runs.parquet", "curves.parquet", "fits.json", PAGE, STAMP, RESOLVED, ".lock")
+OURS = ("cells", "tables", "figures", "runs.parquet", "curves.parquet", "fits.json", PAGE, STAMP, RESOLVED)
+#: files of a program that runs
+PASSING = (".lock", "running.json")
 
 
-def run(path: Path, *, dry_run: bool, fresh: bool, yes: bool, overrides: Sequence[str], out: Path | None) -> None:
+@dataclass(frozen=True)
+class Where:
+    """Options that say where the runs go.
+
+    Attributes
+    ----------
+    executor
+        Of `optiscale.sweep.Executor.where`; None takes this process for one worker and local ones for more.
+    workers
+        How many; None takes the study's.
+    cluster
+        File that says what a job of a batch system asks for.
+    """
+
+    executor: str | None = None
+    workers: int | None = None
+    cluster: Path | None = None
+
+
+def run(
+    path: Path,
+    *,
+    dry_run: bool,
+    fresh: bool,
+    yes: bool,
+    overrides: Sequence[str],
+    out: Path | None,
+    where: Where | None = None,
+    branch: str | None = None,
+) -> None:
     """Run or plan a study."""
+    where = where or Where()
+    overrides = [*overrides, *([f"sweep.workers={where.workers}"] if where.workers is not None else [])]
     study = load_study(path, overrides)
     folder = out or study.default_folder()
     if dry_run:
@@ -30,19 +69,44 @@ def run(path: Path, *, dry_run: bool, fresh: bool, yes: bool, overrides: Sequenc
         return
     if fresh:
         _remove(folder, yes=yes)
-    if is_complete(study, folder):
+    if branch is None and is_complete(study, folder):
         typer.echo(f"{folder}: every cell has its result, and the figures are drawn; nothing to do")
         return
+    result = _run(study, folder, where, branch)
+    _finish(study, result)
+
+
+def _run(study: Study, folder: Path, where: Where, branch: str | None) -> GridResult:
+    from optiscale.sweep import Executor, SweepStopped, run_grid
+    from optiscale.sweep.stopping import stop_on_signals
+
+    executor = None
+    if where.executor is not None or where.cluster is not None:
+        cluster = None if where.cluster is None else load_cluster(where.cluster)
+        executor = Executor(where.executor or "inline", study.sweep.workers, cluster)
+    try:
+        with stop_on_signals():
+            return run_grid(study, folder, executor=executor, branch_name=branch)
+    except (KeyboardInterrupt, SweepStopped) as stopped:
+        typer.echo(f"{folder}: interrupted; every finished run is kept, and the same command goes on from there")
+        _requeue(str(stopped))
+        raise typer.Exit(130) from None
+
+
+def _requeue(signal_name: str) -> None:
+    """Put the SLURM job that this program is back into the queue, if SLURM said with SIGUSR1 that its time ends."""
+    job = os.environ.get("SLURM_JOB_ID")
+    if signal_name == "SIGUSR1" and job and shutil.which("scontrol"):
+        typer.echo(f"job {job}: requeued")
+        subprocess.run(["scontrol", "requeue", job], check=True)
+
+
+def _finish(study: Study, result: GridResult) -> None:
+    """Fit, draw, and say how the runs ended."""
     from optiscale.cli.report import report_study
-    from optiscale.sweep import run_grid
     from optiscale.sweep.records import DONE
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch system's time limit ends like Ctrl-C
-    try:
-        result = run_grid(study, folder)
-    except KeyboardInterrupt:
-        typer.echo(f"{folder}: interrupted; every finished run is kept, and the same command goes on from there")
-        raise typer.Exit(130) from None
+    folder = result.out
     made = report_study(folder)
     unfinished = result.runs[result.runs["status"] != "finished"]
     tried_again = unfinished[~unfinished["status"].isin(DONE)]
@@ -63,7 +127,7 @@ def _remove(folder: Path, *, yes: bool) -> None:
         raise UserError(f"{folder}: no results folder ({RESOLVED} is missing), so --fresh leaves it alone; give --out")
     if not yes and not typer.confirm(f"Remove all results in {folder}?"):
         raise UserError(f"{folder}: kept; run without --fresh to go on from it")
-    for path in (folder / name for name in OURS):
+    for path in (folder / name for name in (*OURS, *PASSING)):
         if path.is_dir():
             shutil.rmtree(path)
         else:

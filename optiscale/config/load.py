@@ -11,6 +11,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from optiscale.config.cluster import Cluster
 from optiscale.config.study import Study
 from optiscale.errors import UserError
 from optiscale.io import atomic_write
@@ -54,22 +55,39 @@ def load_study(path: Path | str, overrides: Sequence[str] = ()) -> Study:
     UserError
         If the file is missing, is not YAML, or a field is unknown, of the wrong type or impossible.
     """
-    path = Path(path)
+    content = _read(Path(path), "a study needs name, models and grid (see experiments/demo.yaml)")
+    for override in overrides:
+        _override(content, override)
+    return parse_study(content, origin=str(path))
+
+
+def load_cluster(path: Path | str) -> Cluster:
+    """Read what a batch system is asked for.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, is not YAML, or a field is unknown, of the wrong type or impossible.
+    """
+    content = _read(Path(path), "a cluster needs walltime and memory (see docs/sweeps.md)")
+    try:
+        return Cluster.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{path}: {_first_line(error, Cluster)}") from error
+
+
+def _read(path: Path, needs: str) -> dict[str, Any]:
     try:
         text = path.read_bytes()
     except OSError as error:
-        raise UserError(
-            f"{path}: cannot be read ({error.strerror}); name a study file such as experiments/demo.yaml"
-        ) from error
+        raise UserError(f"{path}: cannot be read ({error.strerror}); name a YAML file: {needs}") from error
     try:
         content = yaml.load(text, Loader=_Loader)  # noqa: S506  a SafeLoader
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
-        raise UserError(f"{path}: holds no fields; a study needs name, models and grid (see experiments/demo.yaml)")
-    for override in overrides:
-        _override(content, override)
-    return parse_study(content, origin=str(path))
+        raise UserError(f"{path}: holds no fields; {needs}")
+    return content
 
 
 def parse_study(content: dict[str, Any], *, origin: str = "study") -> Study:
@@ -124,14 +142,14 @@ def _index(place: list[Any], name: str, override: str) -> int:
     return int(name)
 
 
-def _first_line(error: ValidationError) -> str:
+def _first_line(error: ValidationError, root: type[BaseModel] = Study) -> str:
     """One line for the first problem: field, value, remedy."""
     errors = error.errors()
     first = errors[0]
     location = list(first["loc"])
     field = ".".join(str(part) for part in location) or "study"
     if first["type"] == "extra_forbidden":
-        known = _fields_at(location[:-1])
+        known = _fields_at(location[:-1], root)
         close = difflib.get_close_matches(str(location[-1]), known, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known fields: {', '.join(known)}"
         return f"unknown field {field}; {hint}"
@@ -143,9 +161,9 @@ def _first_line(error: ValidationError) -> str:
     return f"{field}: {message[0].lower()}{message[1:]}{shown}"
 
 
-def _fields_at(location: Sequence[Any]) -> list[str]:
-    """Names of the fields that the schema allows at a place of the study file."""
-    models: list[type[BaseModel]] = [Study]
+def _fields_at(location: Sequence[Any], root: type[BaseModel]) -> list[str]:
+    """Names of the fields that the schema allows at a place of the file."""
+    models: list[type[BaseModel]] = [root]
     for part in map(str, location):
         fields = [model.model_fields[part] for model in models if part in model.model_fields]
         inner = [model for info in fields for model in _models_in(info.annotation)]

@@ -206,7 +206,12 @@ class Output(Strict):
 
 
 class Sweep(Strict):
-    """How the cells are run: processes side by side and torch threads in each."""
+    """How the cells are run; none of it changes a result.
+
+    `workers` processes side by side, torch `threads` in each. A run writes a checkpoint every `checkpoint_s` seconds,
+    so that a shorter one writes none. A run whose worker was killed, hung (no step for `hang_s` seconds) or could not
+    read or write a file is tried again up to `retries` times.
+    """
 
     workers: Count = 1
     threads: Count | None = None
@@ -215,6 +220,9 @@ class Sweep(Strict):
 class Study(Strict):
     """A scaling study."""
 
+    retries: Annotated[int, Field(ge=0)] = 2
+    checkpoint_s: Positive = 300.0
+    hang_s: Positive = 1800.0
     name: Name
     description: str = ""
     data: Data = Data()

@@ -1,6 +1,20 @@
 """Sweeps: plan, run what is missing, merge."""
 
+from optiscale.sweep.executors import Executor
 from optiscale.sweep.grid import GridResult, estimates, run_grid
+from optiscale.sweep.jobs import SweepStopped
+from optiscale.sweep.join import Joined, join
 from optiscale.sweep.plan import PlannedCell, cells_of, plan
 
-__all__ = ["GridResult", "PlannedCell", "cells_of", "estimates", "plan", "run_grid"]
+__all__ = [
+    "Executor",
+    "GridResult",
+    "Joined",
+    "PlannedCell",
+    "SweepStopped",
+    "cells_of",
+    "estimates",
+    "join",
+    "plan",
+    "run_grid",
+]

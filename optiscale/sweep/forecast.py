@@ -11,6 +11,7 @@ from optiscale.config import Study
 from optiscale.dataset import EnergyGrid, Manifest, OpticalDataset, Scalar, open_source
 from optiscale.dataset.schema import SCHEMA_VERSION
 from optiscale.dataset.source import EMBEDDED
+from optiscale.sweep.changes import check_unchanged
 from optiscale.sweep.cost import PUBLISHED_STATISTICS, estimate_seconds
 from optiscale.sweep.grid import estimates
 from optiscale.sweep.plan import check_data, plan
@@ -97,7 +98,8 @@ def forecast(study: Study, out: Path) -> Forecast:
     if dataset is not None:
         check_data(study, dataset, [planned.cell for planned in cells])
         seconds = estimates(study, cells, dataset)
-        records = records_of(study, [planned.cell for planned in cells], out, dataset.hash)
+        records = records_of([planned.cell for planned in cells], out)
+        check_unchanged(study, records, out, dataset.hash)
         done = {cell for cell, record in records.items() if record["status"] in DONE}
     else:
         targets = {name: target_spec(model, manifest) for name, model in study.models.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,11 +20,16 @@ from optiscale.dataset import OpticalDataset, open_source
 from optiscale.errors import UserError
 from optiscale.graphs import GraphStore
 from optiscale.io import write_json
+from optiscale.sweep.changes import branch, check_unchanged
 from optiscale.sweep.cost import PUBLISHED_STATISTICS, estimate_seconds
-from optiscale.sweep.execute import Job, execute
+from optiscale.sweep.durable import attempts_of
+from optiscale.sweep.execute import execute
+from optiscale.sweep.executors import INLINE, LOCAL, Executor
+from optiscale.sweep.jobs import Job
+from optiscale.sweep.live import LIVE
 from optiscale.sweep.plan import PlannedCell, check_data, has_networks, plan
 from optiscale.sweep.progress import SweepProgress, track_rows
-from optiscale.sweep.records import DONE, cell_folder, extra_records, merge, records_of
+from optiscale.sweep.records import DONE, cell_folder, extra_records, merge, records_of, set_aside_damaged
 from optiscale.training import target_spec
 from optiscale.training.record import RECORD, lost_record
 
@@ -38,13 +44,18 @@ class GridResult:
         One row a run, as in `runs.parquet`.
     ran
         How many cells this call ran.
+    out
+        The folder of the results.
     """
 
     runs: pd.DataFrame
     ran: int
+    out: Path
 
 
-def run_grid(study: Study, out: Path) -> GridResult:
+def run_grid(
+    study: Study, out: Path, *, executor: Executor | None = None, branch_name: str | None = None
+) -> GridResult:
     """Run the cells of a study that have no result, and merge all records into Parquet.
 
     Parameters
@@ -53,6 +64,10 @@ def run_grid(study: Study, out: Path) -> GridResult:
         The study.
     out
         Folder of its results; made if needed.
+    executor
+        Where the runs go; without one, this process, or as many local ones as `sweep.workers` says.
+    branch_name
+        Use the folder of this name beside `out`, with those results of `out` that still hold.
 
     Returns
     -------
@@ -63,23 +78,31 @@ def run_grid(study: Study, out: Path) -> GridResult:
     ------
     UserError
         For anything that can be known to be wrong before training starts, and for records of another study.
+    SweepStopped
+        If the program was asked to stop; the same call goes on from there.
     """
+    if executor is None:
+        executor = Executor(INLINE if study.sweep.workers == 1 else LOCAL, study.sweep.workers)
     dataset = open_source(study.data.source)
     planned = plan(study, dataset.manifest)
     cells = [one.cell for one in planned]
     check_data(study, dataset, cells)
+    if branch_name is not None:
+        out = branch(study, cells, out, branch_name, dataset.hash)
     with _locked(out):
-        records = records_of(study, cells, out, dataset.hash)
+        for line in set_aside_damaged(out):
+            print(line, file=sys.stderr)
+        records = records_of(cells, out)
+        check_unchanged(study, records, out, dataset.hash)
         extras = extra_records(study, cells, out, dataset.hash)
         left = [one for one in planned if records.get(one.cell, {}).get("status") not in DONE]
         save_study(study, out / RESOLVED)
         try:
             if left:
-                _run(study, left, dataset, out, done=len(cells) - len(left))
+                _run(study, left, dataset, out, executor, done=len(cells) - len(left))
         finally:  # an interrupted sweep leaves its tables too
-            records = records_of(study, cells, out, dataset.hash)
-            runs = merge([*records.values(), *extras], out)
-    return GridResult(runs, len(left))
+            runs = merge([*records_of(cells, out).values(), *extras], out)
+    return GridResult(runs, len(left), out)
 
 
 @contextmanager
@@ -114,7 +137,9 @@ def estimates(study: Study, cells: Sequence[PlannedCell], dataset: OpticalDatase
     return estimate_seconds(study, cells, targets, statistics, n_validation=n_validation)
 
 
-def _run(study: Study, left: Sequence[PlannedCell], dataset: OpticalDataset, out: Path, *, done: int) -> None:
+def _run(
+    study: Study, left: Sequence[PlannedCell], dataset: OpticalDataset, out: Path, executor: Executor, *, done: int
+) -> None:
     seconds = estimates(study, left, dataset)
     commit = git_commit()
     # a network whose cost could not be measured comes first: what is wrong with it shows early
@@ -122,37 +147,23 @@ def _run(study: Study, left: Sequence[PlannedCell], dataset: OpticalDataset, out
     order = sorted(range(len(left)), key=lambda place: (not math.isnan(seconds[place]), -weights[place]))
     jobs = [Job(left[place].cell, cell_folder(out, left[place].cell), weights[place]) for place in order]
     sizes = {planned.cell: planned.N for planned in left}
-    running: set[Job] = set(jobs)
-
-    def lose(job: Job, status: str, message: str) -> None:
-        """Record a run whose process ended before it could; what it did record stands."""
-        running.discard(job)
-        if (job.folder / RECORD).exists():
-            return
-        record = lost_record(
-            study,
-            job.cell,
-            N=sizes[job.cell],
-            data_hash=dataset.hash,
-            git_commit=commit,
-            status=status,
-            message=message,
-        )
-        write_json(job.folder / RECORD, record)
-
     for job in jobs:  # a run that failed before is tried again: its old record must not stand for the new run
         (job.folder / RECORD).unlink(missing_ok=True)
-    with SweepProgress(jobs, done=done, steps=_steps(study, left)) as progress:
-        try:
-            for job, lost in execute(study, jobs, dataset, commit, progress):
-                running.discard(job)
-                if lost is not None:
-                    lose(job, *lost)
-                progress.finished(job)
-        except KeyboardInterrupt:
-            for job in [job for job in running if job.cell.id in progress.begun]:
-                lose(job, "interrupted", "stopped by the user")
-            raise
+    with SweepProgress(jobs, done=done, steps=_steps(study, left), live=out / LIVE) as progress:
+        for job, lost in execute(study, jobs, dataset, out, commit, progress, executor):
+            if lost is not None and not (job.folder / RECORD).exists():
+                status, message = lost
+                record = lost_record(
+                    study,
+                    job.cell,
+                    N=sizes[job.cell],
+                    data_hash=dataset.hash,
+                    git_commit=commit,
+                    status=status,
+                    message=message,
+                )
+                write_json(job.folder / RECORD, record | {"attempts": attempts_of(job.folder)})
+            progress.finished(job)
 
 
 def _steps(study: Study, cells: Sequence[PlannedCell]) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -19,10 +20,11 @@ from rich.progress import (
 )
 
 from optiscale.io import read_json
+from optiscale.sweep.live import LiveFile, Running
 from optiscale.training.record import RECORD
 
 if TYPE_CHECKING:
-    from optiscale.sweep.execute import Job
+    from optiscale.sweep.jobs import Job
 
 
 class SweepProgress:
@@ -38,15 +40,19 @@ class SweepProgress:
         How many runs of the study were finished before.
     steps
         Training steps of each cell.
+    live
+        File for `optiscale status`, rewritten every few seconds; or None.
     """
 
-    def __init__(self, jobs: Sequence[Job], *, done: int, steps: dict[str, int]) -> None:
+    def __init__(self, jobs: Sequence[Job], *, done: int, steps: dict[str, int], live: Path | None = None) -> None:
         self.console = Console(stderr=True)
         self.weights = {job.cell.id: max(job.seconds, 1e-3) for job in jobs}
         self.steps = steps
         self.fractions: dict[str, float] = {}
         self.runs_done, self.runs = done, done + len(jobs)
         self.began = time.monotonic()
+        self._live = None if live is None else LiveFile(live)
+        self._running: dict[str, Running] = {}
         self._lock = Lock()  # events of a cluster come on a thread of their own
         self._bars: dict[str, TaskID] = {}
         self.begun: set[str] = set()
@@ -69,10 +75,25 @@ class SweepProgress:
 
     def __exit__(self, *exc: object) -> None:
         self._progress.stop()
+        if self._live is not None:
+            self._live.remove()
 
-    def started(self, cell: str) -> None:
-        """Show a run that has begun."""
+    def say(self, line: str) -> None:
+        """Print a line above the bars."""
+        self._progress.console.print(line, highlight=False, soft_wrap=True)
+
+    def tick(self) -> None:
+        """Let time pass: the file for `optiscale status` is written anew now and then."""
+        if self._live is not None:
+            with self._lock:
+                self._live.write(list(self._running.values()), done=self.runs_done, runs=self.runs, left=self._left())
+
+    def started(self, cell: str, step: int, worker: str) -> None:
+        """Show a run that has begun, and how far it is."""
         with self._lock:
+            if cell in self.weights and self.fractions.get(cell) != 1.0:
+                run = self._running.setdefault(cell, Running(cell, worker, self.steps[cell]))
+                run.step, run.worker = max(step, run.step), worker
             if not self.begun:
                 self.began = time.monotonic()  # the time left is that of training, not of starting workers
             self.begun.add(cell)
@@ -81,8 +102,9 @@ class SweepProgress:
 
     def step(self, cell: str, step: int, val_loss: float) -> None:
         """Show how far a run is and its last validation loss."""
-        self.started(cell)
         with self._lock:
+            if cell in self._running:
+                self._running[cell].step, self._running[cell].val_loss = step, val_loss
             if cell in self._bars:
                 self._progress.update(self._bars[cell], completed=step, note=f"L_val {val_loss:.4f}")
                 self.fractions[cell] = min(1.0, step / self.steps[cell])
@@ -95,14 +117,14 @@ class SweepProgress:
         with self._lock:
             self.fractions[cell] = 1.0
             self.runs_done += 1
+            self._running.pop(cell, None)
             if cell in self._bars:
                 self._progress.remove_task(self._bars.pop(cell))
             self.weights.setdefault(cell, 0.0)
             note = self._show_total()
             ended = f"L_val {record['val_loss']:.4f}" if record["status"] == "finished" else _problem(record)
             seconds = f"{record['wall_s']:.1f} s" if "wall_s" in record else ""
-            line = f"{note}  {cell}  {ended}  {seconds}  {self._left()}"
-            self._progress.console.print(line, highlight=False, soft_wrap=True)
+            self.say(f"{note}  {cell}  {ended}  {seconds}  {self._left()}")
 
     def _show_total(self) -> str:
         note = f"{self.runs_done}/{self.runs} runs"

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors import SafetensorError, safe_open
 
 from optiscale.config import Study
 from optiscale.errors import UserError
 from optiscale.io import atomic_save, read_json
 from optiscale.training import Cell, cell_hash
 from optiscale.training.record import RECORD
-from optiscale.training.run import CURVE
+from optiscale.training.run import CURVE, WEIGHTS
 
 #: a cell with one of these has its result; any other status is tried again by the next `grid`
 DONE = ("finished", "diverged")
@@ -25,8 +28,9 @@ COLUMNS = {
     **dict.fromkeys(("val_loss", "val_eps_loss", "val_drude_loss"), "float64"),
     **dict.fromkeys(("best_epoch", "best_step", "epochs", "steps"), "Int64"),
     **dict.fromkeys(("train_loss", "lr", "wall_s", "graphs_per_s", "peak_memory_mb"), "float64"),
-    **dict.fromkeys(("validate_every", "device", "versions", "config_hash", "data_hash", "git_commit"), "string"),
-    **dict.fromkeys(("recorded_at", "status", "message"), "string"),
+    **dict.fromkeys(("micro_batch", "attempts", "resumed_from"), "Int64"),
+    **dict.fromkeys(("validate_every", "device", "host", "versions", "config_hash", "data_hash"), "string"),
+    **dict.fromkeys(("git_commit", "recorded_at", "status", "message"), "string"),
 }
 IDENTITY = ["model", "width", "D", "seed", "subset_seed"]
 
@@ -56,31 +60,53 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     return record
 
 
-def records_of(study: Study, cells: Sequence[Cell], out: Path, data_hash: str) -> dict[Cell, dict[str, Any]]:
-    """Read the records of the cells that have one, each checked against the study and the data set.
+def set_aside_damaged(out: Path) -> list[str]:
+    """Rename records, curves and weights that were cut short, so that their cells are run again; say which."""
+    found = []
+    for folder in sorted(path.parent for path in (out / "cells").glob(f"*/{RECORD}")):
+        damaged = next((name for name in (RECORD, CURVE, WEIGHTS) if not _whole(folder / name)), None)
+        if damaged is None:
+            continue
+        found.append(f"{folder / damaged}: damaged; set aside, and the cell is run again")
+        for name in dict.fromkeys((RECORD, damaged)):
+            (folder / name).replace(folder / f"{name}.damaged")
+    return found
+
+
+def check_whole(folder: Path) -> None:
+    """Refuse a cell with a file that was cut short.
 
     Raises
     ------
     UserError
-        If a record was made with another config or another data set.
+        That names the file.
     """
-    records: dict[Cell, dict[str, Any]] = {}
-    for cell in cells:
-        record = read_record(cell_folder(out, cell))
-        if record is None:
-            continue
-        if record["config_hash"] != cell_hash(study, cell):
-            raise UserError(
-                f"{cell_folder(out, cell)}: made with another config ({record['config_hash']}, now "
-                f"{cell_hash(study, cell)}); give another --out, or start over with --fresh"
-            )
-        if record["data_hash"] != data_hash:
-            raise UserError(
-                f"{cell_folder(out, cell)}: made with another data set ({record['data_hash']}, now {data_hash}); "
-                "give another --out, or start over with --fresh"
-            )
-        records[cell] = record
-    return records
+    for name in (RECORD, CURVE, WEIGHTS):
+        if not _whole(folder / name):
+            raise UserError(f"{folder / name}: damaged; run the grid again there, which sets it aside")
+
+
+def _whole(path: Path) -> bool:
+    """Whether a file is readable to its end; Parquet says so at its end, safetensors in its head."""
+    if not path.exists():
+        return path.name != RECORD
+    try:
+        if path.name == RECORD:
+            read_record(path.parent)
+        elif path.name == CURVE:
+            pq.read_metadata(path)
+        else:
+            with safe_open(path, framework="numpy"):
+                pass
+    except (UserError, pa.ArrowInvalid, SafetensorError):
+        return False
+    return True
+
+
+def records_of(cells: Sequence[Cell], out: Path) -> dict[Cell, dict[str, Any]]:
+    """Read the records of the cells that have one."""
+    found = ((cell, read_record(cell_folder(out, cell))) for cell in cells)
+    return {cell: record for cell, record in found if record is not None}
 
 
 def extra_records(study: Study, cells: Sequence[Cell], out: Path, data_hash: str) -> list[dict[str, Any]]:

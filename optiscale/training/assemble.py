@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,8 @@ class RunOptions:
     micro_batch
         Crystals that pass the network at a time, or None for the whole batch (see `OpticalModule`).
     """
+    provenance
+        More fields for the record.
 
     git_commit: str = "unknown"
     threads: int | None = None
@@ -62,6 +64,7 @@ class RunOptions:
     safety: Safety | None = None
     micro_batch: int | None = None
 
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
 @dataclass(frozen=True)
 class Run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import pickle
 import time
@@ -140,7 +141,9 @@ class AtomicCheckpoints(CheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:  # noqa: ARG002
         """Write a file that replaces the one before at once."""
-        atomic_save(Path(path), lambda stream: torch.save(checkpoint, stream))
+        buffer = io.BytesIO()  # torch would turn a full disk into an error of its own
+        torch.save(checkpoint, buffer)
+        atomic_save(Path(path), lambda stream: stream.write(buffer.getbuffer()))
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> Any:  # noqa: ARG002
         """Read tensors and numbers."""
@@ -152,16 +155,16 @@ class AtomicCheckpoints(CheckpointIO):
 
 
 def read_own_part(checkpoint: Path) -> dict[str, Any] | None:
-    """Return what the module keeps in a checkpoint (see `OpticalModule.on_save_checkpoint`), or None if it is damaged.
+    """Return what the module keeps in a checkpoint, and its `step`, or None if the file is damaged.
 
     A file cut short has lost the directory at its end, so that it is never taken for a whole one.
     """
     try:
         content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
-        own = content["optiscale"]
+        own = {**content["optiscale"], "step": content["global_step"]}
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError):
         return None
-    return own if isinstance(own, dict) else None
+    return own
 
 
 def _set_random_state(state: dict[str, Any]) -> None:

@@ -90,6 +90,8 @@ def run_cell(
         If the study or the data set does not allow the run.
     RunStopped
         If it was asked to stop (see `Safety`); a checkpoint is there and no record.
+    OSError
+        If a file cannot be read or written; there is no record, and the run may be tried again.
     """
     options = options or RunOptions()
     if options.threads is not None:
@@ -110,7 +112,7 @@ def run_cell(
         status=outcome.status,
         message=outcome.message,
     )
-    record |= result
+    record |= {**result, **options.provenance}
     _write(folder, record, run.recorder if run else None, outcome.error)
     if isinstance(outcome.error, KeyboardInterrupt):
         raise outcome.error
@@ -153,7 +155,7 @@ def _train(study: Study, cell: Cell, dataset: OpticalDataset, options: RunOption
         if not run.trainer.interrupted and not run.recorder.is_current(run.trainer.global_step):
             # the length is no multiple of the interval: the last state counts too
             run.trainer.validate(run.module, datamodule=run.data, verbose=False)
-    except (UserError, RunStopped):
+    except (UserError, RunStopped, OSError):  # what the machine lacks is not the run's fault
         raise
     except DivergedError as error:
         return run, _Outcome("diverged", str(error))
@@ -175,7 +177,7 @@ def _fit(study: Study, cell: Cell, dataset: OpticalDataset, options: RunOptions)
     """Fit a baseline; whatever goes wrong becomes its outcome."""
     try:
         result = baseline_result(study, cell, dataset)
-    except UserError:
+    except (UserError, OSError):
         raise
     except KeyboardInterrupt as error:
         return {}, _Outcome("interrupted", "stopped by the user", error)

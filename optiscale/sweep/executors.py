@@ -1,0 +1,239 @@
+"""Where the runs go: workers on this machine, a running Dask scheduler, or jobs of a batch system.
+
+All of them are Dask clusters; what runs on them is the same (`optiscale.sweep.dispatch`).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from optiscale.config import Cluster
+from optiscale.errors import UserError
+
+if TYPE_CHECKING:
+    from distributed import Client, SpecCluster
+
+#: in this process, for debugging
+INLINE = "inline"
+LOCAL = "local"
+BATCH = {"slurm": "SLURMCluster", "lsf": "LSFCluster", "pbs": "PBSCluster"}
+#: environment of a worker: the cores it may use, and when to stop (seconds since the machine started)
+CORES, STOP_AT = "OPTISCALE_CORES", "OPTISCALE_STOP_AT"
+_KEEP_MEMORY = str(2**30)
+
+
+@dataclass(frozen=True)
+class Executor:
+    """Where the runs of a study go.
+
+    Attributes
+    ----------
+    where
+        "inline", "local", "slurm", "lsf", "pbs", or the address of a Dask scheduler.
+    workers
+        Processes or jobs; those of a running scheduler are what they are.
+    cluster
+        What a job asks for; of a batch system only.
+    """
+
+    where: str = INLINE
+    workers: int = 1
+    cluster: Cluster | None = None
+
+    def __post_init__(self) -> None:
+        """Check that the parts fit.
+
+        Raises
+        ------
+        UserError
+            If they do not.
+        """
+        if self.where not in (INLINE, LOCAL, *BATCH) and "://" not in self.where:
+            names = ", ".join((INLINE, LOCAL, *BATCH))
+            raise UserError(f"--executor {self.where}: give one of {names}, or tcp://host:port of a Dask scheduler")
+        if self.where in BATCH and self.cluster is None:
+            raise UserError(f"--executor {self.where}: say what a job asks for with --cluster FILE (docs/sweeps.md)")
+        if self.where not in BATCH and self.cluster is not None:
+            raise UserError(f"--cluster: of use with --executor {', '.join(BATCH)} only; leave it out")
+        if self.where == INLINE and self.workers > 1:
+            raise UserError(f"--executor {INLINE}: runs one cell at a time; give --workers 1, or --executor {LOCAL}")
+
+
+@contextmanager
+def open_client(executor: Executor) -> Iterator[Client]:
+    """Start or find the workers and give a client of them.
+
+    Raises
+    ------
+    UserError
+        If there is no such scheduler or batch system, or the workers do not start.
+    """
+    import dask
+    from distributed import Client
+
+    settings = {
+        "distributed.scheduler.allowed-failures": 0,  # a killed worker is a lost run; we say how often to try again
+        "distributed.scheduler.worker-ttl": None,  # measured with a clock that may be set; processes tell their end
+        "distributed.worker.multiprocessing-method": "forkserver",
+        "distributed.admin.tick.limit": "1h",  # torch holds the interpreter for longer than Dask likes
+        # Dask makes malloc give memory back at once, torch asks for it again in the next step: a third of the time
+        # would go into page faults
+        "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": _KEEP_MEMORY,
+        "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": _KEEP_MEMORY,
+    }
+    with dask.config.set(settings):
+        if "://" in executor.where:
+            with _connected(executor.where) as client:
+                yield client
+            return
+        with _started(executor) as cluster, Client(cluster) as client:
+            yield client
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[Client]:
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=10)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"--executor {address}: no Dask scheduler answers there; start one with `dask scheduler`"
+        ) from error
+    with client:
+        yield client
+
+
+def _started(executor: Executor) -> SpecCluster:
+    try:
+        with _no_interrupts():
+            if executor.where == LOCAL:
+                return _local_cluster(executor.workers)
+            return _batch_cluster(executor)
+    except RuntimeError as error:
+        raise UserError(
+            f"--executor {executor.where}: the workers did not start ({' '.join(str(error).split())}); in a script, "
+            "put the call under `if __name__ == '__main__':`, or take --executor inline"
+        ) from error
+
+
+def _local_cluster(workers: int) -> SpecCluster:
+    from distributed import Nanny, Scheduler, SpecCluster
+    from distributed.utils import get_mp_context
+
+    # workers are forked from a process that has imported everything: one import of torch, whatever their number, and
+    # the next worker stands at once where one was killed
+    get_mp_context().set_forkserver_preload(["optiscale.sweep.worker", "optiscale.sweep.grid"])
+    options = {"nthreads": 1, "memory_limit": 0, "silence_logs": logging.CRITICAL, "host": "127.0.0.1"}
+    return SpecCluster(
+        scheduler={
+            "cls": Scheduler,
+            "options": {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0"},
+        },
+        workers={
+            place: {"cls": Nanny, "options": {**options, "env": pins(place, workers)}} for place in range(workers)
+        },
+        silence_logs=logging.CRITICAL,
+    )
+
+
+def pins(place: int, workers: int) -> dict[str, str]:
+    """Return the environment that pins a worker to its GPU, shared with others where there are more workers, and cores.
+
+    Parameters
+    ----------
+    place, workers
+        Which worker of how many on this machine.
+    """
+    environment = {}
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    share = len(cores) // workers
+    if share:
+        environment[CORES] = ",".join(str(core) for core in cores[place * share : (place + 1) * share])
+    gpus = torch.cuda.device_count()
+    if gpus:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(str(gpu) for gpu in range(gpus))
+        environment["CUDA_VISIBLE_DEVICES"] = visible.split(",")[place % gpus]
+    return environment
+
+
+def _batch_cluster(executor: Executor) -> SpecCluster:
+    import dask_jobqueue
+
+    if executor.cluster is None:
+        raise RuntimeError("an executor of a batch system has a cluster")
+    kind = getattr(dask_jobqueue, BATCH[executor.where])
+    if kind.job_cls.submit_command and shutil.which(kind.job_cls.submit_command.split()[0]) is None:
+        raise UserError(
+            f"--executor {executor.where}: {kind.job_cls.submit_command} is not on this machine; run on a login node"
+        )
+    cluster = kind(**job_options(executor.where, executor.cluster))
+    # jobs end at their walltime: as many as asked for are kept running
+    cluster.adapt(minimum_jobs=executor.workers, maximum_jobs=executor.workers)
+    return cluster
+
+
+def job_options(system: str, cluster: Cluster) -> dict[str, Any]:
+    """Return what dask-jobqueue is told of one job: one worker process that runs one run at a time."""
+    directives = list(cluster.directives)
+    more: dict[str, Any]
+    if system == "slurm":
+        directives += [f"--gres=gpu:{cluster.gpus}"] if cluster.gpus else []
+        more = {"job_cpu": cluster.cores}
+    elif system == "lsf":
+        directives += [f'-gpu "num={cluster.gpus}"'] if cluster.gpus else []
+        more = {"ncpus": cluster.cores}
+    else:
+        gpus = f":ngpus={cluster.gpus}" if cluster.gpus else ""
+        memory = cluster.memory.replace(" ", "").replace("iB", "B").lower()
+        more = {"resource_spec": f"select=1:ncpus={cluster.cores}:mem={memory}{gpus}"}
+    stop_after = cluster.walltime_s - cluster.stop_before_s
+    lifetime = cluster.walltime_s - cluster.stop_before_s // 4  # a worker that could not stop its run in time
+    return {
+        "cores": 1,  # threads of the worker
+        "processes": 1,
+        "memory": cluster.memory,
+        "walltime": cluster.walltime if system != "lsf" else _whole_minutes(cluster.walltime_s),
+        "queue": cluster.queue,
+        "interface": cluster.interface,
+        "log_directory": cluster.log_folder,
+        "job_extra_directives": directives,
+        "job_script_prologue": [
+            *(f"module load {name}" for name in cluster.modules),
+            *cluster.setup,
+            f"export {STOP_AT}=$(( $(cut -d. -f1 /proc/uptime) + {stop_after} ))",
+            f"export OMP_NUM_THREADS={cluster.cores}",
+        ],
+        "worker_extra_args": ["--memory-limit", "0", "--lifetime", f"{lifetime}s"],
+        ("project" if system == "lsf" else "account"): cluster.account,
+        **more,
+    }
+
+
+def _whole_minutes(seconds: int) -> str:
+    """Return HH:MM, as LSF counts."""
+    minutes = -(-seconds // 60)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}"
+
+
+@contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """Start processes that ignore Ctrl-C: a terminal sends it to all of them, and only this one is to answer."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals belong to the main thread; a notebook or a server sets its own
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)

@@ -1,0 +1,106 @@
+"""What a Dask worker does with a cell."""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from optiscale.config import RESOLVED, parse_study
+from optiscale.dataset import OpticalDataset, open_source
+from optiscale.errors import UserError
+from optiscale.sweep.durable import Signs, run_durably
+from optiscale.sweep.executors import CORES, STOP_AT
+from optiscale.sweep.stopping import stop_requested
+from optiscale.training import Cell
+from optiscale.training.guard import RunStopped
+
+#: signs of life of all runs
+TOPIC = "optiscale"
+_BEAT_S = 1.0
+WALLTIME = "the end of the job's walltime"
+
+
+class UnfitWorkerError(Exception):
+    """A worker, named first, cannot run the study for a reason, named second; another one may."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """All that a worker needs to know of a run."""
+
+    study: dict[str, Any]
+    cell: Cell
+    data_hash: str
+    out: Path
+    folder: Path
+    git_commit: str
+
+
+def work(task: Task) -> tuple[str | None, str]:
+    """Run one cell; return None when its record is written, or why the run stopped early; and the worker's address.
+
+    Raises
+    ------
+    UnfitWorkerError
+        If the data set or the results folder is not to be seen from here.
+    OSError
+        If a file cannot be read or written.
+    """
+    from distributed import get_worker
+
+    worker = get_worker()
+    last = [-_BEAT_S]
+
+    def say(step: int, val_loss: float | None) -> None:
+        last[0] = time.monotonic()
+        worker.log_event(TOPIC, {"cell": task.cell.id, "step": step, "val_loss": val_loss, "worker": worker.address})
+
+    def beat(step: int) -> None:
+        if time.monotonic() - last[0] >= _BEAT_S:
+            say(step, None)
+
+    say(0, None)
+    _pin()
+    study = parse_study(task.study)
+    if study.sweep.threads is None:
+        threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
+        study = study.model_copy(update={"sweep": study.sweep.model_copy(update={"threads": threads})})
+    if not (task.out / RESOLVED).exists():
+        raise UnfitWorkerError(worker.address, f"{task.out} is not to be seen there; share the folder")
+    dataset = _opened(study.data.source, task.data_hash, worker.address)
+    try:
+        run_durably(
+            study, task.cell, dataset, task.folder, git_commit=task.git_commit, signs=Signs(_why_stop, beat, say)
+        )
+    except RunStopped as stopped:
+        return str(stopped), worker.address
+    return None, worker.address
+
+
+def _pin() -> None:
+    if cores := os.environ.get(CORES):
+        os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
+
+
+def _why_stop() -> str | None:
+    """Return the program's request, or that the job ends soon; measured from the start of the machine."""
+    if (reason := stop_requested()) is not None:
+        return reason
+    end = os.environ.get(STOP_AT)
+    return WALLTIME if end is not None and time.clock_gettime(time.CLOCK_BOOTTIME) >= float(end) else None
+
+
+@functools.lru_cache(maxsize=1)
+def _opened(source: str, data_hash: str, address: str) -> OpticalDataset:
+    """Open the data set of the study, and no other."""
+    try:
+        dataset = open_source(source)
+    except UserError as error:
+        raise UnfitWorkerError(address, str(error)) from error
+    if dataset.hash != data_hash:
+        raise UnfitWorkerError(address, f"{source} is another data set there ({dataset.hash}, wanted {data_hash})")
+    return dataset
