@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from optiscale.advice import Gain, LossForecast, TargetForecast, forecast_gains, forecast_losses, forecast_targets
 from optiscale.advice.forecast import FURTHER
+from optiscale.advice.study import judged_at
 from optiscale.figures.scaling import Kind, one_series_a_network
 from optiscale.figures.style import short_number
 from optiscale.laws import Series, StudyFits
+from optiscale.laws.extrapolation import REACH
 from optiscale.report.charts.base import LEVEL
 from optiscale.report.tables import Cell, Table, cell
 from optiscale.report.words import held_at
@@ -32,25 +34,49 @@ class Ahead:
 
 
 def look_ahead(fits: StudyFits, kind: Kind) -> list[Ahead]:
-    """Forecast along D or N for the main series of every network, as far as a law was fitted to it."""
-    found = []
-    for one in one_series_a_network(fits, kind).values():
-        if one.choice is None or not one.choice.weights:
-            continue
-        alone = replace(fits, series=[one])
-        largest, lowest = int(one.points["x"].max()), float(one.points["mean"].min())
-        sizes = [factor * largest for factor in FACTORS]
-        over_data = kind == "data"
-        further = FURTHER if largest >= FURTHER else largest
-        found.append(
-            Ahead(
-                series=one,
-                losses=forecast_losses(alone, D=sizes if over_data else (), N=() if over_data else sizes, level=LEVEL),
-                targets=[forecast_targets(alone, (1.0 - part) * lowest, level=LEVEL)[0] for part in LOWER],
-                gains=forecast_gains(alone, further=further, level=LEVEL) if over_data else [],
-            )
-        )
-    return found
+    """Forecast along D or N for the main series of every network, as far as a law was fitted to it.
+
+    Laws that shall reach far are chosen, weighed and calibrated by cuts that held out as far a reach.
+    """
+    main = [one for one in one_series_a_network(fits, kind).values() if one.choice is not None and one.choice.weights]
+    if not main:
+        return []
+    base = replace(fits, series=main)
+    judged = {float(factor): judged_at(base, factor) if factor > REACH else base for factor in FACTORS}
+    return [
+        _ahead({reach: replace(all_, series=[all_.series[i]]) for reach, all_ in judged.items()}, kind)
+        for i in range(len(main))
+    ]
+
+
+def _ahead(judged: Mapping[float, StudyFits], kind: Kind) -> Ahead:
+    """Answer for one series, whose laws are judged at several reaches."""
+    base = judged[float(FACTORS[0])]
+    (one,) = base.series
+    largest, lowest = int(one.points["x"].max()), float(one.points["mean"].min())
+    losses: list[LossForecast] = []
+    for factor, (reach, fits) in zip(FACTORS, judged.items(), strict=True):
+        size = [factor * largest]
+        pair = {"D": size} if kind == "data" else {"N": size}
+        losses += forecast_losses(fits, D=pair.get("D", ()), N=pair.get("N", ()), level=LEVEL, reach=reach)
+    further = FURTHER if largest >= FURTHER else largest
+    return Ahead(
+        series=one,
+        losses=losses,
+        targets=[_target(judged, (1.0 - part) * lowest) for part in LOWER],
+        gains=forecast_gains(base, further=further, level=LEVEL) if kind == "data" else [],
+    )
+
+
+def _target(judged: Mapping[float, StudyFits], target: float) -> TargetForecast:
+    """Size that reaches a loss, by the laws that are judged at that reach, or at the farthest there is."""
+    reaches = sorted(judged)
+    (first,) = forecast_targets(judged[reaches[0]], target, level=LEVEL, reach=reaches[0])
+    reach = next((reach for reach in reaches if reach >= first.beyond), reaches[-1])
+    if reach == reaches[0]:
+        return first
+    (again,) = forecast_targets(judged[reach], target, level=LEVEL, reach=reach)
+    return again
 
 
 def tables_ahead(made: Sequence[Ahead]) -> list[Table]:

@@ -87,9 +87,13 @@ def _broken(one: Series, question: str) -> Answer:
     found = one.breaks
     if found.verdict.startswith(_NO_BREAK):
         return Answer(question, "no break needed", f"p = {found.p_value:.2g}", _sentence(found.verdict))
+    place = f"D_c = {short_number(found.position.value)}"
+    sizes = one.points["D"]
+    if not sizes.min() <= found.position.value <= sizes.max():
+        brief = f"curved, but {place} lies outside the data"
+        return Answer(question, "no break seen", brief, _sentence(found.verdict))
     exponents = [found.exponents[name] for name in ("a1", "a2") if name in found.exponents]
     slopes = f" Exponent {exponents[0]:.2f} before it, {exponents[1]:.2f} after." if len(exponents) == 2 else ""
-    place = f"D_c = {short_number(found.position.value)}"
     why = f"{_sentence(found.verdict)} Placed with the {label(found.broken).lower()}.{slopes}"
     return Answer(question, f"yes, {place}" if one.kind == "data" else place, _ends(found.position), why)
 
@@ -138,7 +142,11 @@ def _noise(series: Sequence[Series]) -> Answer:
     noise = known[0][1].noise
     assert noise is not None  # noqa: S101 - chosen so above
     size = f"{noise.scale:.2g} a run" if noise.weights == "pooled-absolute" else f"{100 * noise.scale:.2g} % a run"
-    judged = [(over(one), explained(fit), fit.redchi) for one, fit in known if explained(fit) is not None]
+    judged = [
+        ("the map" if one.kind == "map" else over(one), explained(fit), fit.redchi)
+        for one, fit in known
+        if explained(fit) is not None
+    ]
     yes, no = ([where for where, does, _ in judged if does is wanted] for wanted in (True, False))
     parts = [f"explains what the law leaves over {_and(yes)}"] if yes else []
     parts += [
@@ -149,4 +157,4 @@ def _noise(series: Sequence[Series]) -> Answer:
 
 
 def _and(names: Sequence[str]) -> str:
-    return " and over ".join(names)
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

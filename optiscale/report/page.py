@@ -11,7 +11,7 @@ from typing import Any
 from optiscale import __version__
 from optiscale.figures.style import BLUE, GREEN, ORANGE, PURPLE, VERMILLION
 from optiscale.io import atomic_write
-from optiscale.report.ahead import FACTORS, look_ahead, tables_ahead
+from optiscale.report.ahead import look_ahead, tables_ahead
 from optiscale.report.answers import cards
 from optiscale.report.charts.base import Chart
 from optiscale.report.charts.forecasts import forecast_chart
@@ -78,7 +78,7 @@ def _content(evidence: Evidence) -> dict[str, Any]:
     ahead = [
         chart
         for kind, made in (("data", over_data), ("parameters", over_parameters))
-        if (chart := forecast_chart(kind, [one.series for one in made], float(FACTORS[-1])))
+        if (chart := forecast_chart(kind, [one.series for one in made], [one.losses for one in made]))
     ]
     choices = {GROUP: [one.title for one in detail.series]}
     if learning is not None and evidence.curves is not None:

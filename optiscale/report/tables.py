@@ -16,6 +16,7 @@ from optiscale.report.study import Evidence, unique
 
 MOST_ROWS = 1000
 _EMPTY = "–"
+_LARGEST_WHOLE = 1e9
 _RUN_COLUMNS = {
     "study": "study",
     "model": "network",
@@ -77,13 +78,19 @@ def cell(value: Any, digits: int = 4) -> Cell:
     if isinstance(value, int | np.integer):
         return Cell(f"{int(value):,}", float(value))
     if isinstance(value, float | np.floating):
-        return Cell(f"{float(value):,.{digits}g}" if abs(value) < 10**digits else f"{float(value):,.0f}", float(value))
+        number = float(value)
+        whole = 10.0**digits <= abs(number) < _LARGEST_WHOLE
+        return Cell(_minus(f"{number:,.0f}" if whole else f"{number:.{digits}g}"), number)
     return Cell(str(value))
+
+
+def _minus(number: str) -> str:
+    return f"−{number[1:]}" if number.startswith("-") else number
 
 
 def fixed(value: float | None, decimals: int) -> Cell:
     """Cell of a number with so many decimals, as columns of one kind of number have them."""
-    return Cell(_EMPTY) if value is None else Cell(f"{value:,.{decimals}f}".replace("-", "−"), float(value))
+    return Cell(_EMPTY) if value is None else Cell(_minus(f"{value:,.{decimals}f}"), float(value))
 
 
 def points_table(evidence: Evidence) -> Table:

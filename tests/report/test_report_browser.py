@@ -189,6 +189,7 @@ def test_it_follows_the_theme_fits_a_phone_and_prints(visit: Visit) -> None:
     visit.until("document.querySelector('#losses-data .main-svg').getBoundingClientRect().width <= 360")
     visit.tab.evaluate("window.dispatchEvent(new Event('beforeprint'))")
     assert visit.tab.locator(".card details:not([open])").count() == 0
+    assert visit.tab.evaluate(ink) == light  # paper is white in the dark, too
     visit.tab.evaluate("window.dispatchEvent(new Event('afterprint'))")
     visit.tab.emulate_media(color_scheme="light")
     visit.tab.set_viewport_size({"width": 1280, "height": 900})

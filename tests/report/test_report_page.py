@@ -77,7 +77,7 @@ def test_headings_go_down_step_by_step_and_figures_have_words(page: str) -> None
 @pytest.mark.parametrize("theme", [0, 1])
 def test_text_has_the_contrast_that_wcag_asks_for(page: str, theme: int) -> None:
     style = next(read(page).all("style")).text
-    colors = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", style.split(":root {")[1 + theme]))
+    colors = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", style.split(":root")[1 + theme]))
 
     def luminance(color: str) -> float:
         parts = np.array([int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)])
@@ -116,8 +116,10 @@ def test_forecasts_are_those_of_advice(page: str, evidence: Evidence) -> None:
 
     one = next(s for s in evidence.fits.series if s.kind == "data" and s.model == "net" and s.fixed["N"] == N[-1])
     expected = forecast_losses(StudyFits(series=[one]), D=[2 * D[-1]])[0]
-    line = next(t for t in figures(page)["forecast-data"]["variants"][0]["data"] if t.get("text") == "net")
-    assert line["x"][-1] == 10 * D[-1]
+    traces = figures(page)["forecast-data"]["variants"][0]["data"]
+    marks = next(t for t in traces if t["legendgroup"] == "net" and "forecast" in str(t.get("text")))
+    assert marks["x"] == [factor * D[-1] for factor in (2, 5, 10)]
+    assert marks["y"][0] == pytest.approx(expected.loss, rel=1e-4)
     cells = [float(n.attributes["data-value"]) for n in read(page).all("td") if "data-value" in n.attributes]
     assert {float(expected.loss), float(expected.low), float(expected.high)} <= set(cells)
     assert f"From D = {short_number(D[-1])} to {short_number(2 * D[-1])} " in page

@@ -35,6 +35,7 @@
     layout.plot_bgcolor = "rgba(0,0,0,0)";
     layout.hoverlabel = { bgcolor: css("--panel"), bordercolor: css("--line"), font: { color: ink, size: 12 }, align: "left", namelength: -1 };
     layout.hovermode = "closest";
+    if (printing) { layout.width = 640; layout.height = 350; }
     layout.margin = { l: narrow.matches ? 48 : 62, r: 12, t: layout.title ? 34 : 12, b: 46 };
     if (layout.title) { layout.title.font = { size: 13, color: css("--quiet") }; layout.title.x = 0.5; }
     // Above the panel a legend never hides data; its entries switch networks and laws on and off.
@@ -115,10 +116,15 @@
   narrow.addEventListener("change", drawAll);
   window.addEventListener("beforeprint", function () {
     printing = true;
+    document.documentElement.classList.add("printing");
     document.querySelectorAll(".card details").forEach(function (details) { details.open = true; });
     drawAll();
   });
-  window.addEventListener("afterprint", function () { printing = false; drawAll(); });
+  window.addEventListener("afterprint", function () {
+    printing = false;
+    document.documentElement.classList.remove("printing");
+    drawAll();
+  });
 
   document.querySelectorAll("[data-chooses]").forEach(function (select) { choose(select.dataset.chooses); });
   drawAll();
