@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -26,7 +26,7 @@ from optiscale.figures.style import (
     paper_style,
     save_figure,
 )
-from optiscale.laws import Series, StudyFits, get_law
+from optiscale.laws import LawFit, Series, StudyFits, get_law
 
 Kind = Literal["data", "parameters"]
 KINDS: tuple[Kind, ...] = ("data", "parameters")
@@ -35,6 +35,7 @@ _HELD: dict[Kind, str] = {"data": "N", "parameters": "D"}
 _LAW: dict[Kind, str] = {"data": "broken", "parameters": "floor"}  # the forms of the published Figure 1
 _LINE: dict[bool, Literal["-", ":"]] = {False: "-", True: ":"}
 _DASHES = (0, (4, 2))
+_THIN: dict[str, Any] = {"linewidth": 0.5, "linestyle": "-.", "alpha": 0.8, "zorder": 1.5}
 _ENOUGH = 5  # points below which the first and the last three are mostly the same
 _REACH = 2.0  # factor by which an asymptote is drawn beyond the point where the two cross
 
@@ -60,10 +61,11 @@ def _rank(series: Series, kind: Kind, gridded: set[tuple[str, str]]) -> tuple[bo
 
 
 def figure_1(fits: StudyFits, overlays: StudyFits | None = None) -> Figure:
-    """Draw L_val over D and over N for every network, with the fitted laws.
+    """Draw L_val over D and over N for every network, with the law to use.
 
-    The data panel also has the asymptotic power laws of the first and last three points (dashed). A panel whose series
-    the study lacks is left out.
+    Where that is not the form of the published figure (broken over D, with floor over N), that form is drawn thin
+    beside it; fits in the published protocol have that form alone. The data panel also has the asymptotic power laws of
+    the first and last three points (dashed). A panel whose series the study lacks is left out.
 
     Parameters
     ----------
@@ -102,16 +104,18 @@ def _draw_panel(
     axes: Axes, kind: Kind, ours: dict[str, Series], own: dict[str, Series], styles: dict[str, NetworkStyle]
 ) -> None:
     laws: list[tuple[str, bool, str]] = []
-    asymptotes = False
+    asymptotes, published = False, False
     for group, is_own in ((ours, False), (own, True)):
         for name, series in group.items():
             _draw_points(axes, series, styles[name], is_own)
-            fit = fit_to_draw(series, _LAW[kind])
+            fit, other = _laws_to_draw(series, kind)
+            line = np.geomspace(float(series.points["x"].min()), float(series.points["x"].max()), 200)
             if fit is not None:
-                low, high = float(series.points["x"].min()), float(series.points["x"].max())
-                line = np.geomspace(low, high, 200)
                 axes.plot(line, fit.predict(x=line), color=styles[name].color, zorder=2, linestyle=_LINE[is_own])
                 laws.append((fit.law, is_own, styles[name].color))
+            if other is not None:
+                axes.plot(line, other.predict(x=line), color=styles[name].color, **_THIN)
+                published = True
             if kind == "data" and not is_own:
                 asymptotes |= _draw_asymptotes(axes, series, styles[name].color)
     points = pd.concat([series.points for series in [*ours.values(), *own.values()]])
@@ -119,7 +123,18 @@ def _draw_panel(
     reach = points["std"].fillna(0.0)
     log_axis(axes, "y", values=np.concatenate([points["mean"] - reach, points["mean"] + reach]), at_least=5)
     axes.set_ylabel(r"validation loss $L_\mathrm{val}$")
-    _line_legend(axes, laws, asymptotes)
+    _line_legend(axes, laws, asymptotes, _lower(get_law(_LAW[kind]).label) if published else "")
+
+
+def _laws_to_draw(series: Series, kind: Kind) -> tuple[LawFit | None, LawFit | None]:
+    """Law to use, and the form of the published figure where that is another; as published that form is the law."""
+    published = series.fits.get(_LAW[kind])
+    if series.choice is None:
+        return fit_to_draw(series, _LAW[kind]), None
+    best = series.fits.get(series.best) if series.best else None
+    if best is None or published is None or not published.fitted or published.law == best.law:
+        return best, None
+    return best, published
 
 
 def _draw_points(axes: Axes, series: Series, style: NetworkStyle, is_own: bool) -> None:
@@ -155,15 +170,24 @@ def _draw_asymptotes(axes: Axes, series: Series, color: str) -> bool:
     return True
 
 
-def _line_legend(axes: Axes, laws: list[tuple[str, bool, str]], asymptotes: bool) -> None:
-    """Say which laws the lines are: once in grey if all networks share one, else in the colour of each network."""
+def _lower(label: str) -> str:
+    return label[:1].lower() + label[1:]
+
+
+def _line_legend(axes: Axes, laws: list[tuple[str, bool, str]], asymptotes: bool, published: str) -> None:
+    """Say which laws the lines are: once in grey if all networks share one, else in the colour of each network.
+
+    `published` names the form of the published figure where it is drawn beside the law to use.
+    """
     handles = []
     for group in (False, True):
         drawn = [(law, color) for law, is_own, color in laws if is_own is group]
         shared = len({law for law, _ in drawn}) == 1
         for law, color in dict.fromkeys((law, GREY if shared else color) for law, color in drawn):
-            label = get_law(law).label.lower() + ", own runs" * group
+            label = _lower(get_law(law).label) + ", own runs" * group
             handles.append(Line2D([], [], color=color, linestyle=_LINE[group], label=label))
+    if published:
+        handles.append(Line2D([], [], **{**_THIN, "color": GREY}, label=f"published form: {published}"))
     if asymptotes:
         text = "power laws of first, last 3 points"
         handles.append(Line2D([], [], color=GREY, linewidth=0.7, linestyle=_DASHES, label=text))

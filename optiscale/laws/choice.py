@@ -29,7 +29,7 @@ from optiscale.laws.fit import FitOptions, fit_many, sigma_of
 from optiscale.laws.points import Noise, Points, estimate_noise
 from optiscale.laws.registry import LAWS
 from optiscale.laws.result import LawFit
-from optiscale.laws.support import falling, supported
+from optiscale.laws.support import falling, supported, well_judged
 
 Array = NDArray[np.float64]
 Of = Literal["mean", "run"]
@@ -307,7 +307,7 @@ def _choose(
     reach: float,
 ) -> Choice:
     candidates, refused = falling(supported(fits), fits, points, reach)
-    judged = {name: table[name] for name in candidates if name in table and table[name].n_origins}
+    judged = well_judged({name: table[name] for name in candidates if name in table})
     if judged:
         weights = held_out_weights(judged)
         lowest = max(min(one.skill for one in judged.values()), SMALLEST_SKILL)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from optiscale.laws.extrapolation import Holdout
 from optiscale.laws.points import Points
 from optiscale.laws.result import LawFit
 
@@ -30,6 +31,15 @@ def supported(fits: Mapping[str, LawFit]) -> list[str]:
         scores = {name: float(fit.bic or 0.0) for name, fit in fitted.items()}
     lowest = min(scores.values(), default=0.0)
     return [name for name, score in scores.items() if score <= lowest + NO_SUPPORT]
+
+
+def well_judged(table: Mapping[str, Holdout]) -> dict[str, Holdout]:
+    """Laws that were held out at no less than half of the cuts that any of them was.
+
+    A law of many parameters can be fitted at the last cut only, and one hit there is luck as likely as skill.
+    """
+    most = max((one.n_origins for one in table.values()), default=0)
+    return {name: one for name, one in table.items() if one.n_origins and 2 * one.n_origins >= most}
 
 
 def falling(

@@ -77,6 +77,24 @@ def test_figure_1_draws_the_published_law(
         assert x[-1] == pytest.approx(series.points["x"].max())
 
 
+def test_figure_1_draws_the_law_to_use_and_the_published_form_thin_where_it_is_another(demo: StudyFits) -> None:
+    fig = figure_1(demo)
+    for axes, kind, law in zip(_panels(fig), ("data", "parameters"), ("broken", "floor"), strict=True):
+        for series, line in zip(one_series_a_network(demo, kind).values(), _fit_lines(axes), strict=True):
+            x = np.asarray(line.get_xdata())
+            np.testing.assert_allclose(line.get_ydata(), series.fits[series.best].predict(x=x))
+            thin = [
+                one for one in axes.get_lines() if one.get_linestyle() == "-." and one.get_color() == line.get_color()
+            ]
+            differs = series.best != law and series.fits[law].fitted
+            assert len(thin) == differs
+            for one in thin:
+                np.testing.assert_allclose(one.get_ydata(), series.fits[law].predict(x=np.asarray(one.get_xdata())))
+        named = {text.get_text() for text in axes.get_legend().get_texts()}
+        has_thin = any(one.get_linestyle() == "-." for one in axes.get_lines())
+        assert any(name.startswith("published form") for name in named) == has_thin
+
+
 def test_figure_1_asymptotes_pass_the_outer_points(paper_1: Figure) -> None:
     data, parameters = _panels(paper_1)
     assert len(_dashed(data)) == 6
