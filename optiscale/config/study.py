@@ -215,14 +215,14 @@ class Sweep(Strict):
 
     workers: Count = 1
     threads: Count | None = None
+    retries: Annotated[int, Field(ge=0)] = 2
+    checkpoint_s: Positive = 300.0
+    hang_s: Positive = 1800.0
 
 
 class Study(Strict):
     """A scaling study."""
 
-    retries: Annotated[int, Field(ge=0)] = 2
-    checkpoint_s: Positive = 300.0
-    hang_s: Positive = 1800.0
     name: Name
     description: str = ""
     data: Data = Data()

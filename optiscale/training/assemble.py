@@ -51,9 +51,9 @@ class RunOptions:
         Checkpoints, stop on request, signs of life; or None.
     micro_batch
         Crystals that pass the network at a time, or None for the whole batch (see `OpticalModule`).
-    """
     provenance
         More fields for the record.
+    """
 
     git_commit: str = "unknown"
     threads: int | None = None
@@ -63,8 +63,8 @@ class RunOptions:
     resume_from: Path | None = None
     safety: Safety | None = None
     micro_batch: int | None = None
-
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
 
 @dataclass(frozen=True)
 class Run:
