@@ -12,15 +12,14 @@ from optiscale.advice.cost import Cost, CostModel, cost_of, counted_cost, measur
 from optiscale.advice.forecast import (
     Gain,
     LossForecast,
-    TargetForecast,
     forecast_gains,
     forecast_losses,
-    forecast_targets,
     frame_of,
 )
 from optiscale.advice.frontier import Frontier, FrontierPoint, frontier, ladder_of, maps_of
 from optiscale.advice.next_runs import Expected, NextRun, Plan, map_series, plan_next, series_to_plan
 from optiscale.advice.study import Forecasts, forecast
+from optiscale.advice.targets import TargetForecast, forecast_targets
 
 __all__ = [
     "Cost",

@@ -11,11 +11,10 @@ from optiscale.advice.curve import beyond_of, choice_of
 from optiscale.advice.forecast import (
     Gain,
     LossForecast,
-    TargetForecast,
     forecast_gains,
     forecast_losses,
-    forecast_targets,
 )
+from optiscale.advice.targets import TargetForecast, forecast_targets
 from optiscale.errors import UserError
 from optiscale.laws import Series, StudyFits, choose_many, fit_study
 from optiscale.laws.extrapolation import REACH

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from optiscale.advice.forecast import Gain, LossForecast, TargetForecast
+from optiscale.advice.forecast import Gain, LossForecast
 from optiscale.advice.frontier import Frontier
 from optiscale.advice.next_runs import Plan
+from optiscale.advice.targets import TargetForecast
 
 _BEYOND = 1.01
 

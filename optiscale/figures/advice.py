@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -16,6 +17,7 @@ from matplotlib.patches import Polygon
 from optiscale.advice import Frontier, FrontierPoint
 from optiscale.figures.maps import size_axis
 from optiscale.figures.style import (
+    BLUE,
     GREY,
     TWO_COLUMNS,
     VERMILLION,
@@ -30,6 +32,7 @@ from optiscale.figures.style import (
 
 _GRID = 160
 _COLORS = "cividis"
+_ORDERS = {"next": VERMILLION, "smallest first": BLUE, "random": GREY}
 
 
 def draw_frontier(found: Frontier, folder: Path, name: str, *, asked: Sequence[float] = ()) -> list[Path]:
@@ -140,3 +143,53 @@ def _mark(axes: Axes, points: Sequence[FrontierPoint], x: str, y: str) -> None:
         [getattr(p, x) for p in points], [getattr(p, y) for p in points], "*", color=VERMILLION, markersize=8,
         markeredgecolor="white", markeredgewidth=0.5, zorder=5,
     )  # fmt: skip
+
+
+def draw_replay(result: Mapping[str, Any], folder: Path, name: str) -> list[Path]:
+    """Draw what orders of running a grid tell, over what they spend: expected errors above, what came out below.
+
+    Parameters
+    ----------
+    result
+        As ``benchmarks/advice_replay.py`` writes it: by network and cost, the budgets and what each order led to.
+    folder, name
+        Where to write ``<name>.png`` and ``<name>.pdf``.
+
+    Returns
+    -------
+    list of Path
+        The PNG and the PDF.
+    """
+    columns = [(model, cost, one) for model, costs in result["published"].items() for cost, one in costs.items()]
+    with paper_style():
+        fig = new_figure(width=TWO_COLUMNS, height=3.9)
+        panels = fig.subplots(2, len(columns), sharex=True, sharey="row", squeeze=False)
+        for row, (quantity, level) in enumerate((("error", result["enough"]), ("rms", 1.0))):
+            for column, (model, cost, one) in enumerate(columns):
+                axes = panels[row, column]
+                _draw_orders(axes, one, quantity, level)
+                panel_label(axes, row * len(columns) + column)
+                if not row:
+                    axes.set_title(f"{model.removeprefix('OptiMetal')}, cost {cost}", fontsize=7, loc="right")
+        panels[0, 0].legend(loc="upper right", handlelength=1.2)
+        panels[0, 0].set_ylabel("standard error of $D_c$, exponents\n(those of the full grid, rms)")
+        panels[1, 0].set_ylabel("distance from the full grid's fit\n(its standard errors, rms)")
+        fig.supxlabel("cost spent, of the full grid's", fontsize=8)
+    return save_figure(fig, folder, name)
+
+
+def _draw_orders(axes: Axes, one: Mapping[str, Any], quantity: str, level: float) -> None:
+    budgets = one["budgets"]
+    for name, color in _ORDERS.items():
+        order = one["orders"][name]
+        mark = "" if name == "random" else "o"
+        label = "random (half of them)" if name == "random" else name
+        axes.plot(budgets, order[quantity], color=color, label=label, marker=mark, markersize=2.5)
+        if name == "random":
+            low, high = order[f"{quantity}_quartiles"]
+            axes.fill_between(budgets, low, high, color=color, alpha=0.2, linewidth=0)
+    axes.axhline(level, color="black", linewidth=0.6, linestyle=":")
+    ticks = [0.1, 0.3, 1, 3, 10, 30]
+    log_axis(axes, "y", values=[0.8, 40] if quantity == "error" else [0.1, 40], at=ticks)
+    log_axis(axes, "x", values=[0.01, 0.8], at=[0.01, 0.03, 0.1, 0.3])
+    axes.set_xticks([0.01, 0.1, 0.3], labels=["1 %", "10 %", "30 %"])

@@ -117,7 +117,7 @@ def test_a_line_is_planned_and_its_seeds_are_those_of_the_study():
     plan = plan_next(series, COST, 1e13, ["D_c"], made=table, D=LINE_D)
     assert {run.N for run in plan.runs} == {5_000_000}
     assert max(run.D for run in plan.runs) > 64_000
-    assert [run.seed for run in plan.runs if run.D == plan.runs[0].D][0] == 1
+    assert next(run.seed for run in plan.runs if run.D == plan.runs[0].D) == 1
     assert not any(run.D == 64_000 and run.seed == 42 for run in plan.runs)
 
 
@@ -133,7 +133,7 @@ def test_a_loss_to_come_is_pinned_down_by_runs_towards_it():
 def test_answers_are_read(corner):
     assert answer_of("D_c", corner).is_length
     assert answer_of("alpha", corner).has("kaplan")
-    assert answer_of("log10_Dc", corner).parameters == {name: "log10_Dc" for name in LAWS}
+    assert answer_of("log10_Dc", corner).parameters == dict.fromkeys(LAWS, "log10_Dc")
     assert answer_of("loss@5,7", corner).at == {"D": 5, "N": 7}
 
 
