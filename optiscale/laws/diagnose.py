@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
 from optiscale.laws.points import Noise, Points
 from optiscale.laws.registry import LOG_PREFIX, Law
+from optiscale.laws.result import Alternative
 
 Array = NDArray[np.float64]
 
@@ -71,6 +74,20 @@ def identifiability(
         if decades < needed - 1e-9:
             notes.append(f"{decades:.1f} decades of {name}, where {needed:g} are needed to claim {_claim(law)}")
     return tuple(notes)
+
+
+def near_optimal(law: Law, values: Array, others: Sequence[Alternative]) -> tuple[str, ...]:
+    """Say which other minima the points can hardly tell from the best, by the parameter that differs most."""
+    if not others:
+        return ()
+    found = np.array([values, *(one.values for one in others)])
+    apart = np.ptp(found, axis=0) / np.maximum(np.abs(values), 0.2)
+    i = int(np.argmax(apart))
+    rise = max(one.delta_chi2 for one in others)
+    return (
+        f"{len(others)} other {'minimum is' if len(others) == 1 else 'minima are'} nearly as good (chi-square within "
+        f"{rise:.2g}): {law.parameters[i]} from {found[:, i].min():.3g} to {found[:, i].max():.3g}",
+    )
 
 
 def _claim(law: Law) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optiscale.errors import UserError
-from optiscale.laws.diagnose import identifiability, verdict
+from optiscale.laws.diagnose import identifiability, near_optimal, verdict
 from optiscale.laws.final import Final, final_descent
 from optiscale.laws.points import WEIGHTS, Noise, Points, Weights, estimate_noise, smooth_scatter
 from optiscale.laws.registry import Law, get_law
@@ -146,6 +146,8 @@ def _judge(
     weighed = residuals * float(np.exp(np.log(sigma.sigma).mean()))  # weights of geometric mean one: the loss's unit
     notes = sigma.notes + verdict(law, points, residuals, redchi, k, noise if sigma.known else None)
     notes += identifiability(law, points, values, stderr, held, last.condition)
+    others = _alternatives(ends, last, max(stretch, 1e-300))
+    notes += near_optimal(law, values, others)
     limit = float(agreement(np.array([last.objective]), np.array([slack]))[0])
     return LawFit(
         law=law.name,
@@ -162,7 +164,7 @@ def _judge(
         success=last.success,
         message="converged" if last.success else "stopped in a flat valley: the points do not fix every parameter",
         notes=notes,
-        alternatives=_alternatives(ends, last, max(stretch, 1e-300)),
+        alternatives=others,
         noise=noise,
     )
 

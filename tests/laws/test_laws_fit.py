@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 from scipy import stats
 from scipy.optimize import curve_fit
 
 from optiscale.errors import UserError
-from optiscale.laws import LAWS, FitOptions, Law, LawFit, Points, fit_law, fit_many, register
+from optiscale.laws import LAWS, FitOptions, Points, fit_law, fit_many
 from optiscale.laws.result import aicc_of
 
 from .truths import TRUTH, sample
@@ -177,51 +174,7 @@ def test_near_optimal_alternatives_are_near_and_different():
         assert np.abs(np.array(other.values) - fit.values()).max() > 0.01
 
 
-def test_survives_json():
-    for fit in (fit_law("bnsl1", sample("bnsl1", n=9, relative=1e-2)), fit_law("broken", sample("broken", n=3))):
-        assert LawFit.from_dict(json.loads(json.dumps(fit.to_dict()))) == fit
-
-
-@pytest.mark.parametrize(
-    ("x", "loss", "std", "message"),
-    [
-        ({"N": [1.0, 2.0]}, [1.0, 1.0], None, "takes x, not N"),
-        ({"x": [1.0, 2.0]}, [1.0, 1.0, 1.0], None, "one value a point"),
-        ({"x": [1.0, -2.0]}, [1.0, 1.0], None, "x holds a value that is not a positive number"),
-        ({"x": [1.0, 2.0]}, [1.0, np.nan], None, "loss holds a value that is not a positive number"),
-        ({"x": [1.0, 2.0, 3.0]}, [1.0, 1.0, 0.5], [0.1], "std has shape"),
-    ],
-)
-def test_impossible_points_are_one_line(x, loss, std, message):
-    with pytest.raises(UserError, match=message):
-        fit_law("power", Points(x, loss, std))
-
-
 @pytest.mark.parametrize("bad", [{"weights": "best"}, {"space": "square"}, {"cost": "cauchy"}])
 def test_unknown_options_name_the_known_ones(bad):
     with pytest.raises(UserError, match="choose one of"):
         FitOptions(**bad)
-
-
-@pytest.fixture
-def logarithm() -> Iterator[Law]:
-    law = register(
-        Law(
-            name="logarithm",
-            label="Logarithm",
-            kind="1d",
-            function=lambda x, b, c: b - c * np.log10(x),
-            parameters=("b", "c"),
-            guess=lambda x, loss: {"b": 1.0, "c": 0.1},
-        )
-    )
-    yield law
-    del LAWS["logarithm"]
-
-
-def test_a_law_of_ones_own(logarithm):
-    x = np.logspace(3, 5, 8)
-    fit = fit_law("logarithm", Points({"x": x}, 3.0 - 0.4 * np.log10(x)))
-    np.testing.assert_allclose(fit.values(), [3.0, 0.4], rtol=1e-6)
-    with pytest.raises(UserError, match="already registered"):
-        register(logarithm)

@@ -41,3 +41,11 @@ def sample(name: str, *, seed: int = 0, n: int = 15, relative: float = 2e-3, see
     mean = LAWS[name].function(*x.values(), *TRUTH[name])
     runs = mean * np.exp(np.random.default_rng(seed).normal(0.0, relative, (seeds, len(mean))))
     return Points(x, runs.mean(axis=0), runs.std(axis=0), np.full(len(mean), seeds))
+
+
+def exact(name: str, *, seed: int = 0, n: int = 15, relative: float = 2e-3) -> Points:
+    """Means that scatter by `relative` of the loss and know it: the deviation is the true one."""
+    x = places(name, n)
+    mean = LAWS[name].function(*x.values(), *TRUTH[name])
+    std = relative * mean
+    return Points(x, mean + np.random.default_rng(seed).normal(0.0, std), std)

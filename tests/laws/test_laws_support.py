@@ -1,0 +1,147 @@
+"""Which laws may be chosen, what weak priors do, and how stated errors are calibrated."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from optiscale.laws import LAWS, FitOptions, Points, choose, fit_law, profile
+from optiscale.laws.calibration import spreads
+from optiscale.laws.extrapolation import LAST_VALUE, Holdout, rolling_origin
+from optiscale.laws.points import smooth_scatter
+from optiscale.laws.support import falling, supported, well_judged
+
+from .truths import TRUTH, sample
+
+X = np.logspace(1, 2.2, 5)
+UPTURN = Points({"x": X}, [6.06, 5.26, 4.87, 4.38, 4.46], [0.1] * 5, [2] * 5)  # the last point lies high by chance
+
+
+def test_a_law_that_rises_beyond_falling_points_is_refused():
+    choice = choose(UPTURN, ["power", "floor", "broken", "saturating"])
+    assert "broken" in choice.refused
+    assert choice.best != "broken"
+    assert "broken" not in choice.weights
+    assert "rises beyond the points: broken" in choice.reason
+    assert (np.diff(choice.predict(x=X[-1] * np.linspace(1, 2, 9))) <= 1e-9).all()
+
+
+def test_nothing_is_refused_where_the_points_themselves_rise_or_all_laws_do():
+    rising = Points({"x": X}, UPTURN.loss[::-1])
+    fits = {name: fit_law(name, rising) for name in ("power", "saturating")}
+    assert falling(list(fits), fits, rising, 2.0) == (["power", "saturating"], [])
+    alone = {"broken": fit_law("broken", UPTURN)}
+    assert falling(["broken"], alone, UPTURN, 2.0) == (["broken"], [])
+
+
+def test_a_map_is_refused_along_the_variable_with_which_the_points_fall():
+    points = sample("chinchilla", relative=1e-3)
+    fit = fit_law("kaplan_plain", points)
+    assert falling(["kaplan_plain"], {"kaplan_plain": fit}, points, 2.0)[1] == []
+    params = {**fit.params, "log10_Nc": (5.3, 0.1), "aN": (-0.3, 0.1)}
+    fits = {"kaplan_plain": replace(fit, params=params), "chinchilla": fit_law("chinchilla", points)}
+    assert falling(list(fits), fits, points, 2.0) == (["chinchilla"], ["kaplan_plain"])
+
+
+def test_a_law_that_was_held_out_seldom_is_not_chosen_by_luck():
+    table = rolling_origin(sample("broken", n=7, relative=5e-3), ["power", "broken", "broken_amplitude", "m4"])
+    assert table["power"].n_origins == 3
+    assert table["m4"].n_origins == 1
+    assert set(well_judged(table)) == {LAST_VALUE, "power", "broken", "broken_amplitude"}
+
+
+def test_support_is_by_chi_square_where_seeds_tell_the_scatter():
+    # Four points through which a law of three parameters happens to run are no evidence against the others.
+    points = sample("power", n=4, relative=1e-2, seed=2)
+    fits = {name: fit_law(name, points) for name in ("power", "broken")}
+    lucky = {**fits, "broken": replace(fits["broken"], chi2=1e-6, redchi=1e-6, bic=-80.0)}
+    assert "power" in supported(lucky)
+    wrong = sample("broken", n=12, relative=2e-3)
+    assert "power" not in supported({name: fit_law(name, wrong) for name in ("power", "broken")})
+
+
+def test_weak_priors_decide_only_what_the_points_leave_open():
+    points = sample("broken_amplitude", relative=5e-3)
+    assert LAWS["broken_amplitude"].priors
+    fit = fit_law("broken_amplitude", points)
+    for name, truth in zip(LAWS["broken_amplitude"].parameters, TRUTH["broken_amplitude"], strict=True):
+        assert abs(fit.params[name][0] - truth) < 3 * fit.params[name][1]
+    x = np.logspace(3, 5, 10)
+    straight = Points({"x": x}, (1e4 / x) ** 0.3, 3e-2 * (1e4 / x) ** 0.3, np.full(10, 3))
+    open_ended = fit_law("broken_amplitude", straight)
+    a1, a2 = (open_ended.params[name][0] for name in ("a1", "a2"))
+    assert -1.0 < min(a1, a2) <= max(a1, a2) < 2.0  # without the priors one of them may be anything
+    assert not profile(open_ended, straight, "log10_xc").bounded  # of what the points say the profile tells
+
+
+def test_scatter_without_seeds_is_that_about_a_smooth_curve():
+    x = np.logspace(3, 6, 30)
+    loss = np.asarray(LAWS["broken"].function(x, 4.5, 0.1, 0.5))
+    noisy = loss * np.exp(np.random.default_rng(0).normal(0.0, 0.02, len(x)))
+    assert smooth_scatter(Points({"x": x}, noisy)) == pytest.approx(0.02, rel=0.3)
+    assert smooth_scatter(Points({"x": x}, loss)) < 0.015  # three decades with a break, on a cubic
+    noisy[7] *= 1.5
+    assert smooth_scatter(Points({"x": x}, noisy), robust=True) == pytest.approx(0.02, rel=0.5)
+    assert smooth_scatter(Points({"x": x}, noisy)) > 0.06
+    assert smooth_scatter(Points({"x": [1.0, 2.0]}, [1.0, 0.5])) == 1e-2
+
+
+def test_robust_costs_see_outliers_without_seeds():
+    points = sample("power", n=15, relative=5e-3)
+    loss = points.loss.copy()
+    loss[[3, 12]] *= 1.2
+    spoilt, truth = Points(points.x, loss), LAWS["power"].function(points.x["x"], *TRUTH["power"])
+    misses = {}
+    for cost in ("squares", "huber", "asymmetric"):
+        fit = fit_law("power", spoilt, options=FitOptions(cost=cost))
+        misses[cost] = float(np.abs(np.log(fit.predict(**points.x) / truth)).mean())
+    assert max(misses["asymmetric"], misses["huber"]) < misses["squares"] / 3
+
+
+def holdout(errors: float, stated: float, cuts: int = 6) -> Holdout:
+    ones = tuple(np.ones(1) for _ in range(cuts))
+    return Holdout(
+        law="power",
+        errors=tuple(errors * one * sign for one, sign in zip(ones, (1, -1) * cuts, strict=False)),
+        deviations=tuple(stated * one for one in ones),
+        scatter=tuple(0.0 * one for one in ones),
+        reaches=tuple(np.log(2.0) * one for one in ones),
+        independent=float(cuts),
+        rmsle=errors,
+        skill=0.5,
+    )
+
+
+def test_only_errors_beyond_the_stated_ones_widen_an_interval():
+    fits = {"power": replace(fit_law("power", sample("power")), redchi=1.0)}
+    explained = spreads({"power": holdout(0.02, 0.03)}, {"power": 1.0}, fits)["power"]
+    assert explained.excess == 0.0
+    assert explained.rate == pytest.approx(0.02 / np.log(2.0))
+    wrong = spreads({"power": holdout(0.05, 0.03)}, {"power": 1.0}, fits)
+    assert wrong["power"].excess == pytest.approx(0.04 / np.log(2.0))
+    assert wrong[""].excess == pytest.approx(wrong["power"].excess)
+    assert wrong["power"].dof == 6
+
+
+def test_each_case_of_poor_identifiability_has_its_warning():
+    few = fit_law("broken", sample("broken", n=4))
+    assert any("4 points for 3 parameters" in note for note in few.notes)
+    far = fit_law("broken", UPTURN)
+    assert any("lies outside the points (10 to 158): no break was seen" in note for note in far.notes)
+    at_bound = fit_law("floor", sample("broken"))
+    assert any("Linf sits at its bound 0" in note for note in at_bound.notes)
+    x = np.logspace(3, 3.8, 10)
+    loss = np.asarray(LAWS["power"].function(x, 4.3, 0.3)) * np.exp(np.random.default_rng(1).normal(0, 1e-3, 10))
+    short = Points({"x": x}, loss, 1e-3 * loss, np.full(10, 3))
+    text = "; ".join(fit_law("broken_floor", short).notes)
+    assert "0.8 decades of x, where 1.5 are needed to claim a break" in text
+    assert "can hardly be told apart" in text or "do not fix every parameter" in text
+
+
+def test_other_minima_that_are_nearly_as_good_are_told():
+    fit = fit_law("bnsl2", sample("bnsl2", n=12, relative=2e-2))
+    assert fit.alternatives
+    assert any("nearly as good (chi-square within" in note for note in fit.notes)
+    assert not any("nearly as good" in note for note in fit_law("power", sample("power")).notes)
