@@ -57,6 +57,7 @@ def render_page(evidence: Evidence) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":"), "allow_nan": False}
     plotly, script = get_plotlyjs().replace("\r\n", "\n"), _asset("page.js")
     return environment.get_template("page.html.jinja").render(
         **_content(evidence),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from optiscale.figures.style import short_number
 from optiscale.laws import LAWS, LawFit, Series
+from optiscale.laws.registry import LOG_PREFIX
 from optiscale.report.charts.diagnostics import label
 from optiscale.report.charts.losses import SIZE
 
@@ -14,11 +15,11 @@ _FEW_AGREE = 0.5
 
 
 def held_at(one: Series) -> str:
-    """Say what is fixed along a series, such as ``N = 8.14M``."""
+    """Say what is fixed along a series, such as ``N = 8.14M``, in one unbroken piece."""
     if one.kind == "map":
         return f"{len(one.points)} points"
     other = "N" if SIZE[one.kind] == "D" else "D"
-    return f"{other} = {short_number(one.fixed[other])}"
+    return f"{other}\u00a0=\u00a0{short_number(one.fixed[other])}"
 
 
 def over(one: Series) -> str:
@@ -61,7 +62,8 @@ def warnings(one: Series) -> list[str]:
 
 def _values(law: str, values: Sequence[float]) -> str:
     names = LAWS[law].parameters if law in LAWS else tuple(str(i) for i in range(len(values)))
-    return ", ".join(f"{name} = {value:.3g}" for name, value in zip(names, values, strict=True))
+    pairs = zip(names, values, strict=True)
+    return ", ".join(f"{name.replace(LOG_PREFIX, 'log10 ')} = {value:.3g}" for name, value in pairs)
 
 
 def signed(value: float) -> str:

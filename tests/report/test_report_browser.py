@@ -49,9 +49,13 @@ class Visit:
         self.tab.on("console", lambda message: self.said.append(f"{message.type}: {message.text}"))
         self.tab.on("pageerror", lambda error: self.said.append(str(error)))
         self.tab.on("dialog", lambda dialog: (self.said.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-        self.tab.on("request", lambda request: self.asked.append(request.url))
+        self.tab.on("request", self._ask)
         self.tab.goto(file.as_uri())
         self.tab.wait_for_selector(_DRAWN, state="attached")
+
+    def _ask(self, request: Any) -> None:
+        if not request.url.startswith("blob:"):  # the page's own memory, for the download of a picture
+            self.asked.append(request.url)
 
     def axis(self, figure: str, letter: str = "x") -> dict[str, Any]:
         script = f"(() => {{ const a = document.querySelector('#{figure} .drawing')._fullLayout.{letter}axis;"
@@ -124,6 +128,35 @@ def test_a_point_under_the_mouse_tells_of_its_cell(visit: Visit) -> None:
     assert re.search(r"D = 400, N = [\d,]+", text), text
     loss = float(re.search(r"L_val = ([\d.]+)", text)[1])  # that of the mean, or of a seed as near to the mouse
     assert loss == pytest.approx(y[2], rel=0.05)
+
+
+def test_every_curve_has_a_label_that_fills(visit: Visit) -> None:
+    script = """figure => {
+        const plot = figure.querySelector('.drawing'), labels = [];
+        (plot.data || []).forEach((trace, i) => {
+            if (!trace.hovertemplate || trace.visible === 'legendonly') { return; }
+            Plotly.Fx.hover(plot, [{curveNumber: i, pointNumber: trace.type === 'contour' ? [3, 3] : 0}]);
+            labels.push([trace.type, plot.querySelector('.hoverlayer').textContent]);
+        });
+        Plotly.Fx.unhover(plot);
+        return labels; }"""
+    figures = visit.tab.locator("figure[data-chart]:not(.none)")
+    for i in range(figures.count()):
+        labels = figures.nth(i).evaluate(script)
+        assert labels
+        for kind, label in labels:
+            assert kind == "contour" or label, figures.nth(i).get_attribute("id")
+            assert "%{" not in label
+            assert "undefined" not in label
+
+
+def test_no_button_offers_to_send_anything_away(visit: Visit) -> None:
+    buttons = visit.tab.locator(".modebar-btn").evaluate_all("all => all.map(b => b.dataset.title)")
+    assert set(buttons) == {"Download plot as a PNG", "Reset axes"}
+    visit.tab.locator("#losses-data .drawing").hover()
+    with visit.tab.expect_download() as download:  # made in the page itself
+        visit.tab.locator("#losses-data .modebar-btn").first.click()
+    assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")
 
 
 def test_scales_switch_between_logarithmic_and_linear(visit: Visit) -> None:

@@ -56,7 +56,7 @@ def test_what_files_say_is_text_never_markup(page: str) -> None:
     for chart in figures(page).values():  # plotly reads < in a text as the start of markup
         for variant in filter(None, chart["variants"]):
             for trace in variant["data"]:
-                texts = [trace.get("name", ""), *np.atleast_1d(trace.get("text", "")), trace.get("hovertemplate", "")]
+                texts = [trace.get("name", ""), *np.atleast_1d(trace.get("text", "")), *trace.get("meta", [])]
                 assert not any("<img" in str(text) or "<script" in str(text) for text in texts), trace
 
 

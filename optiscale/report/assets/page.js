@@ -4,7 +4,8 @@
   var store = JSON.parse(document.getElementById("figures").textContent);
   var dark = window.matchMedia("(prefers-color-scheme: dark)");
   var narrow = window.matchMedia("(max-width: 40rem)");
-  var config = { displaylogo: false, responsive: true, showTips: false, modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"] };
+  // Named one by one: what plotly adds by itself may offer to send the data away.
+  var config = { displaylogo: false, responsive: true, showTips: false, modeBarButtons: [["toImage", "resetScale2d"]] };
   var printing = false;
   document.documentElement.classList.add("js");
 
@@ -33,8 +34,9 @@
     layout.font = { color: ink, size: 12, family: getComputedStyle(document.body).fontFamily };
     layout.paper_bgcolor = "rgba(0,0,0,0)";
     layout.plot_bgcolor = "rgba(0,0,0,0)";
-    layout.hoverlabel = { bgcolor: css("--panel"), bordercolor: css("--line"), font: { color: ink, size: 12 }, align: "left", namelength: -1 };
+    layout.hoverlabel = { bgcolor: css("--panel"), bordercolor: css("--line"), font: { color: ink, size: 12, family: layout.font.family }, align: "left", namelength: -1 };
     layout.hovermode = "closest";
+    layout.modebar = { bgcolor: "rgba(0,0,0,0)", color: css("--quiet"), activecolor: css("--link") };
     if (printing) { layout.width = 640; layout.height = 350; }
     layout.margin = { l: narrow.matches ? 48 : 62, r: 12, t: layout.title ? 34 : 12, b: 46 };
     if (layout.title) { layout.title.font = { size: 13, color: css("--quiet") }; layout.title.x = 0.5; }

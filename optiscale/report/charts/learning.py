@@ -12,7 +12,7 @@ from optiscale.report.charts.base import Chart, figure, hex_of, listed, loss_axi
 from optiscale.report.study import Evidence
 
 NEEDED = ("cell", "model", "D", "width", "epoch", "step", "train_loss", "val_loss")
-_MOST_NUMBERS = 40_000
+_MOST_NUMBERS = 24_000
 _MOST_OF_A_CURVE = 150
 _FEWEST_OF_A_CURVE = 12
 
@@ -76,8 +76,8 @@ def _panel(curves: pd.DataFrame, most: int) -> dict[str, Any]:
                     "showlegend": not faint and group not in known,
                     "line": {"color": shade, "width": 1 if faint else 1.6},
                     "opacity": 0.4 if faint else 1.0,
-                    "text": plain(f"{cell}, {'training' if faint else 'validation'}"),
-                    "hovertemplate": "%{text}<br>loss %{y:.4g}<br>step %{x}<extra></extra>",
+                    "meta": [plain(f"{cell}, {'training' if faint else 'validation'}")],
+                    "hovertemplate": "%{meta[0]}<br>loss %{y:.4g}<br>step %{x}<extra></extra>",
                 }
             )
             known |= set() if faint else {group}

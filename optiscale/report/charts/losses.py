@@ -127,8 +127,8 @@ def law_traces(one: Series, style: NetworkStyle, *, reach: float, **rest: Any) -
             "y": listed(mean),
             "line": {"color": style.color, "width": 2},
             "customdata": [listed([a, b]) for a, b in zip(low, high, strict=True)],
-            "text": plain(f"{one.model}: {_label(one.best)}"),
-            "hovertemplate": "%{text}<br>%{x:.3s}: %{y:.4g}"
+            "meta": [plain(f"{one.model}: {_label(one.best)}")],
+            "hovertemplate": "%{meta[0]}<br>%{x:.3s}: %{y:.4g}"
             f"<br>{100 * LEVEL:.0f} %: %{{customdata[0]:.4g}} to %{{customdata[1]:.4g}}<extra></extra>",
             **rest,
         }
