@@ -7,7 +7,7 @@ SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13)
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do $$p -c '$(SUPPORTED)' 2>/dev/null && echo $$p && break; done)
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo demo-docs baselines-docs test test-all lint figures published-numbers data-docs clean
+.PHONY: help demo demo-docs baselines-docs report-docs test test-all lint figures published-numbers data-docs advice-docs clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -57,5 +57,16 @@ baselines-docs: $(VENV)/.installed  ## Run a network beside its baselines and co
 	mkdir -p docs/baselines
 	cp results/baselines/figures/figure_1.png results/baselines/tables/metrics_*_validation.md results/baselines/runs.parquet docs/baselines/
 
+CHROMIUM := chromium
+report-docs: $(VENV)/.installed  ## Write the page of the published losses and its picture, docs/report.png (needs Chromium)
+	$(RUN) report optiscale/laws/reference/published_losses.csv --out results/published/report.html
+	$(CHROMIUM) --headless --hide-scrollbars --window-size=1280,1620 --virtual-time-budget=20000 --screenshot=docs/report.png file://$(CURDIR)/results/published/report.html
+
 data-docs: $(VENV)/.installed  ## Draw the spectra of each source, and five metals beside measurements
 	$(VENV)/bin/python benchmarks/data_pictures.py
+
+advice-docs: $(VENV)/.installed  ## Replay the advice on the published grids, measure its intervals, and fill docs/advice.md
+	$(VENV)/bin/python benchmarks/advice_published.py
+	$(VENV)/bin/python benchmarks/advice_coverage.py
+	$(VENV)/bin/python benchmarks/advice_replay.py
+	$(VENV)/bin/python benchmarks/advice_docs.py

@@ -95,7 +95,10 @@ def _broken(one: Series, question: str) -> Answer:
     exponents = [found.exponents[name] for name in ("a1", "a2") if name in found.exponents]
     slopes = f" Exponent {exponents[0]:.2f} before it, {exponents[1]:.2f} after." if len(exponents) == 2 else ""
     why = f"{_sentence(found.verdict)} Placed with the {label(found.broken).lower()}.{slopes}"
-    return Answer(question, f"yes, {place}" if one.kind == "data" else place, _ends(found.position), why)
+    brief = _ends(found.position)
+    if found.broken != one.best:
+        brief += f", by the {label(found.broken).lower()}"
+    return Answer(question, f"yes, {place}" if one.kind == "data" else place, brief, why)
 
 
 def _sentence(text: str) -> str:
