@@ -207,7 +207,7 @@ def coverage(result: dict[str, Any]) -> str:
         ]
         far = [
             f"{100 * sum(row[key] for row in ahead) / len(ahead):.0f}" if ahead else ""
-            for key in ("coverage_law", "coverage_ensemble")
+            for key in ("coverage_law", "coverage_chosen", "coverage_ensemble")
         ]
         rows.append([LAWS[law].label, f"{bias:.2f}", *cells, *far])
     mean, far_mean = result["mean"], result["mean_forecast"]
@@ -216,7 +216,7 @@ def coverage(result: dict[str, Any]) -> str:
             "mean",
             "",
             *(f"{100 * mean[key]:.0f}" for key in ("covariance", "profile", "bootstrap")),
-            *(f"{100 * far_mean[key]:.0f}" for key in ("coverage_law", "coverage_ensemble")),
+            *(f"{100 * far_mean[key]:.0f}" for key in ("coverage_law", "coverage_chosen", "coverage_ensemble")),
         ]
     )
     columns = [
@@ -226,9 +226,32 @@ def coverage(result: dict[str, Any]) -> str:
         "profile, %",
         "bootstrap, %",
         "forecast, law, %",
+        "forecast, law chosen, %",
         "forecast, ensemble, %",
     ]
     return table(columns, rows)
+
+
+def priors(result: dict[str, Any]) -> str:
+    """Mean RMSLE of the laws whose extrapolation the weak priors change, without them and with them."""
+    groups = ["language", "materials mace", "materials nequip", "isoflops"]
+    without = result["1d"]["without_priors"] | result["2d"]["without_priors"]
+    rows = []
+    for name in [*result["1d"]["laws"], *result["2d"]["laws"]]:
+        pairs = [(without[group].get(name), result["summary"][group].get(name)) for group in groups]
+        if any(a is not None and b is not None and abs(a - b) > 0.02 * a for a, b in pairs):
+            cells = ["" if a is None or b is None else f"{a:.4f} → {b:.4f}" for a, b in pairs]
+            rows.append([LAWS[name].label, *cells])
+    return table(["law", *groups], rows)
+
+
+def variants(result: dict[str, Any]) -> str:
+    """Mean RMSLE of the ensemble under other costs and residuals."""
+    groups = ["language", "materials mace", "materials nequip", "isoflops"]
+    found = {"as described": {group: result["summary"][group]["ensemble"] for group in groups}}
+    found |= {name: one | result["2d"]["variants"][name] for name, one in result["1d"]["variants"].items()}
+    rows = [[name, *(f"{one[group]:.4f}" for group in groups)] for name, one in found.items()]
+    return table(["fit", *groups], rows)
 
 
 BLOCKS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
@@ -241,6 +264,8 @@ BLOCKS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "failed": ("laws_published", published_failed),
     "speed": ("laws_published", published_speed),
     "extrapolation": ("laws_extrapolation", extrapolation),
+    "priors": ("laws_extrapolation", priors),
+    "variants": ("laws_extrapolation", variants),
     "coverage": ("laws_coverage", coverage),
 }
 
