@@ -16,8 +16,9 @@ from optiscale.advice.forecast import (
     forecast_losses,
     frame_of,
 )
-from optiscale.advice.frontier import Frontier, FrontierPoint, frontier, ladder_of, maps_of
-from optiscale.advice.next_runs import Expected, NextRun, Plan, map_series, plan_next, series_to_plan
+from optiscale.advice.frontier import Frontier, FrontierPoint, frontier, ladder_of
+from optiscale.advice.grids import grids_of, map_series, series_to_plan
+from optiscale.advice.next_runs import Expected, NextRun, Plan, plan_next
 from optiscale.advice.study import Forecasts, forecast
 from optiscale.advice.targets import TargetForecast, forecast_targets
 
@@ -41,9 +42,9 @@ __all__ = [
     "forecast_targets",
     "frame_of",
     "frontier",
+    "grids_of",
     "ladder_of",
     "map_series",
-    "maps_of",
     "measured_cost",
     "plan_next",
     "series_to_plan",

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from optiscale.advice.curve import Curve, Variable, law_in_words, reach_tested, support
+from optiscale.advice.curve import Curve, Variable, curves_of, law_in_words, reach_tested, support
 from optiscale.advice.draws import Draws, draw
 from optiscale.advice.question import check_question, curves_that_answer, origin_of, sizes_at
 from optiscale.advice.targets import TargetForecast
@@ -119,10 +119,15 @@ def forecast_losses(
     if not (D or N):
         raise UserError("forecast: give the sizes to forecast, --data D or --params N")
     along: Variable = "D" if D else "N"
+    asked: list[tuple[Curve, Sequence[int]]] = []
+    if D and N:  # a map answers a pair along D; a line over N does if its D is the one asked for
+        asked = [(one, N) for one in curves_of(fits, D=D, along="N") if one.series.kind == "parameters"]
+    if not asked or any(True for _ in curves_of(fits, N=N, along=along)):
+        asked += [(one, D if along == "D" else N) for one in curves_that_answer(fits, D=D, N=N, along=along)]
     rows = []
-    for curve in curves_that_answer(fits, D=D, N=N, along=along):
+    for curve, sizes in asked:
         tested = reach_tested(curve.series, reach=reach)
-        rows += [_loss(curve, size, level, tested) for size in (D if along == "D" else N)]
+        rows += [_loss(curve, size, level, tested) for size in sizes]
     return rows
 
 

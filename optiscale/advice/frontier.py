@@ -13,7 +13,7 @@ from optiscale.advice.cost import CostModel
 from optiscale.advice.curve import Curve, choice_of, law_in_words, reach_tested, support
 from optiscale.advice.draws import DRAWS, draw
 from optiscale.errors import UserError
-from optiscale.laws import Series, StudyFits
+from optiscale.laws import Series
 from optiscale.laws.extrapolation import REACH
 from optiscale.laws.uncertainty import LEVEL
 
@@ -96,20 +96,6 @@ class Frontier:
         """Table of the points, a row a budget."""
         rows = [{"study": self.series.study, "model": self.series.model, **vars(point)} for point in self.points]
         return pd.DataFrame(rows).assign(unit=self.cost.unit, law=self.law, level=self.level)
-
-
-def maps_of(fits: StudyFits) -> list[Series]:
-    """Series that have a frontier.
-
-    Raises
-    ------
-    UserError
-        If no network was measured over a grid.
-    """
-    found = [one for one in fits.series if one.kind == "map" and one.choice is not None and one.choice.weights]
-    if not found:
-        raise UserError("frontier: no network was run over a grid of N and D (3 x 3 or more): the best pair needs one")
-    return found
 
 
 def ladder_of(series: Series, cost: CostModel) -> list[float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,16 +15,13 @@ from optiscale.advice.cost import Cost
 from optiscale.advice.curve import choice_of
 from optiscale.advice.design import Beliefs, beliefs_of, pick
 from optiscale.errors import UserError
-from optiscale.laws import LAWS, Points, Series, average_seeds, choose_many, fit_study
-from optiscale.laws.losses import MEAN, STD
-from optiscale.laws.study import MIN_POINTS
+from optiscale.laws import Series
 from optiscale.laws.uncertainty import LEVEL
 
 Array = NDArray[np.float64]
 
 SEEDS = 3
 """Seeds of a cell at most, unless some cell has more already."""
-_SMALLEST_MAP = 7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,64 +95,6 @@ class Plan:
         return pd.DataFrame(rows, columns=["study", "model", "D", "N", "seed", "cost", "spent"])
 
 
-def series_to_plan(table: pd.DataFrame) -> Iterator[Series]:
-    """One series a network: its map where it has three N and three D, however many cells are missing, else its line.
-
-    A plan leaves holes in a grid on purpose; :func:`~optiscale.laws.fit_study` takes no such grid for a map.
-
-    Parameters
-    ----------
-    table
-        What :func:`~optiscale.laws.read_losses` returned.
-
-    Raises
-    ------
-    UserError
-        If a network has neither.
-    """
-    averages = average_seeds(table)
-    averages = averages if "study" in averages.columns else averages.assign(study="")
-    for (study, model), points in averages.groupby(["study", "model"], sort=True):
-        wide = min(points["N"].nunique(), points["D"].nunique()) >= MIN_POINTS and len(points) >= _SMALLEST_MAP
-        if wide:
-            yield map_series(points, study=str(study), model=str(model))
-            continue
-        lines = [one for one in fit_study(points).series if one.choice is not None and one.choice.weights]
-        if not lines:
-            raise UserError(
-                f"{model}: no law can be fitted to its {len(points)} cells: run three or more sizes of D or of N first"
-            )
-        yield max(lines, key=lambda one: len(one.points))
-
-
-def map_series(points: pd.DataFrame, *, study: str = "", model: str = "", laws: Sequence[str] | None = None) -> Series:
-    """Fit the laws of N and D to cells that need not fill a grid.
-
-    Parameters
-    ----------
-    points
-        Averages over the seeds, a row a cell.
-    study, model
-        Names to give the series.
-    laws
-        Laws to fit; all registered ones if not given.
-    """
-    frame = points.rename(columns={MEAN: "mean", STD: "std"}).assign(x=points["D"]).reset_index(drop=True)
-    frame = frame if "width" in frame.columns else frame.assign(width=0)
-    names = laws if laws is not None else [name for name, law in LAWS.items() if law.kind == "2d"]
-    [choice] = choose_many([Points.from_frame(frame, ("N", "D"))], names)
-    return Series(
-        kind="map",
-        study=study,
-        model=model,
-        fixed={},
-        points=frame,
-        fits=dict(choice.fits),
-        best=choice.best,
-        choice=choice,
-    )
-
-
 def plan_next(
     series: Series,
     cost: Cost,
@@ -175,7 +114,7 @@ def plan_next(
     Parameters
     ----------
     series
-        One of :func:`series_to_plan`.
+        One of :func:`~optiscale.advice.grids.series_to_plan`.
     cost
         Cost of one run, ``cost(N, D)``.
     budget

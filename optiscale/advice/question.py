@@ -18,13 +18,20 @@ def curves_that_answer(
         D, N = ((), N) if along == "D" else (D, ())
     curves = list(curves_of(fits, D=D, N=N, along=along))
     if not curves:
-        have = sorted({f"{one.kind} at {next(iter(one.fixed.items()), 'all')}" for one in fits.series})
+        have = sorted({_in_words(one) for one in fits.series})
         wanted = ", ".join(f"{name} = {', '.join(map(str, sizes))}" for name, sizes in (("D", D), ("N", N)) if sizes)
         raise UserError(
-            f"no series varies {along or 'D or N'}{' at ' + wanted if wanted else ''}: there are "
-            f"{', '.join(have) or 'none'}; a series needs three sizes, a map a grid of 3 x 3"
+            f"no series varies {along or 'D or N'}{' at ' + wanted if wanted else ''}: there is "
+            f"{', '.join(have) or 'none'}; a line needs three sizes, a map three of each"
         )
     return curves
+
+
+def _in_words(series: Series) -> str:
+    if series.kind == "map":
+        return "a map"
+    varied, fixed = ("D", "N") if series.kind == "data" else ("N", "D")
+    return f"one over {varied} at {fixed} = {series.fixed[fixed]}"
 
 
 def check_question(D: Sequence[int], N: Sequence[int], level: float) -> None:

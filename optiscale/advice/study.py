@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from optiscale.advice.curve import beyond_of, choice_of
+from optiscale.advice.curve import beyond_of, choice_of, curves_of
 from optiscale.advice.forecast import (
     Gain,
     LossForecast,
     forecast_gains,
     forecast_losses,
 )
+from optiscale.advice.grids import with_maps
 from optiscale.advice.targets import TargetForecast, forecast_targets
 from optiscale.errors import UserError
 from optiscale.laws import Series, StudyFits, choose_many, fit_study
@@ -72,7 +73,7 @@ def forecast(
     """
     if not (D or N or target is not None):
         raise UserError("forecast: ask for a size (--data D, --params N) or a loss to reach (--target L)")
-    known = {REACH: fit_study(averages)}
+    known = {REACH: with_maps(fit_study(averages), averages)}
 
     def fits(reach: float) -> StudyFits:
         if reach not in known:
@@ -84,7 +85,7 @@ def forecast(
         reach = _reach(averages, **pair)
         losses += forecast_losses(fits(reach), **pair, level=level, reach=reach)
     gains: list[Gain] = []
-    if any(one.kind != "parameters" for one in fits(REACH).series):
+    if any(True for _ in curves_of(fits(REACH), N=N, along="D")):
         gains += forecast_gains(fits(REACH), N=N, level=level)
         for d in D:
             reach = _reach(averages, D=[d])

@@ -61,23 +61,22 @@ def frontier(
     """Print the best N and D over budgets, write the table, and draw each network's."""
     import pandas as pd
 
-    from optiscale.advice import cost_of, ladder_of, maps_of
+    from optiscale.advice import cost_of, grids_of, ladder_of
     from optiscale.advice import frontier as best_sizes
     from optiscale.advice.tables import frontier_table
     from optiscale.figures.advice import draw_frontier
-    from optiscale.laws import average_seeds, fit_study
+    from optiscale.laws import average_seeds
 
     table = _losses(runs, loss, by)
-    fits = fit_study(average_seeds(table))
     folder = out or _folder(runs) / "frontier"
     frames, pictures = [], 0
-    for series in maps_of(fits):
+    for series in grids_of(average_seeds(table)):
         model = cost_of(_rows_of(table, series), column=cost, epochs=epochs)
         found = best_sizes(series, model, [*budgets, *ladder_of(series, model)])
         typer.echo(f"{_name(series)}\n\n{frontier_table(found, asked=budgets)}\n")
         frames.append(found.frame())
         pictures += len(draw_frontier(found, folder, f"frontier_{_file_name(series)}", asked=budgets))
-    _finish({"frontier": pd.concat(frames, ignore_index=True)}, folder, fits.notes, pictures=pictures)
+    _finish({"frontier": pd.concat(frames, ignore_index=True)}, folder, (), pictures=pictures)
 
 
 def next_runs(

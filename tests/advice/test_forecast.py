@@ -18,8 +18,8 @@ def truth(law: str, values: tuple[float, ...], *sizes: float) -> float:
 
 @pytest.fixture(scope="module")
 def lines():
-    """Twenty studies with the same floor, which are twenty networks of one table: each is fitted by itself."""
-    tables = [averages("floor", FLOOR, D=LINE_D, N=[N], seed=seed).assign(model=f"net {seed}") for seed in range(20)]
+    """Studies with the same floor, which are networks of one table: each is fitted by itself."""
+    tables = [averages("floor", FLOOR, D=LINE_D, N=[N], seed=seed).assign(model=f"net {seed}") for seed in range(14)]
     return fit_study(pd.concat(tables, ignore_index=True))
 
 
@@ -64,7 +64,7 @@ def test_gains_are_the_slope_of_the_law(lines):
 def test_a_loss_below_the_floor_is_unreachable(lines):
     """The floor is 0.4: of 0.3 the answer is the floor, with an interval that mostly holds it."""
     answers = forecast_targets(lines, 0.3)
-    assert sum(one.size is None for one in answers) >= 16
+    assert sum(one.size is None for one in answers) >= 11
     assert all(
         one.verdict.startswith("unreachable: the floor is 0.")
         for one in answers
@@ -108,6 +108,33 @@ def test_a_map_answers_pairs_and_both_variables(grid):
         assert truth("chinchilla", MAP, *sizes) == pytest.approx(target, rel=0.02)
 
 
+def test_lines_answer_what_lies_on_them():
+    """A cross of one line over D and one over N: a pair is answered by the line that it lies on."""
+    over_n = averages("floor", (6.0, 0.5, 0.4), D=LINE_D, N=[N]).rename(columns={"D": "N", "N": "D"}).assign(D=20_000)
+    table = pd.concat([averages("floor", FLOOR, D=LINE_D, N=[N]), over_n.assign(model="other")])
+    [one] = forecast(table, D=[20_000], N=[512_000]).losses
+    assert (one.model, one.kind, one.D, one.N) == ("other", "parameters", 20_000, 512_000)
+    assert one.low <= truth("floor", (6.0, 0.5, 0.4), 512_000) <= one.high
+    [one] = forecast(table, N=[512_000]).losses
+    assert one.model == "other"
+
+
+def test_a_cross_of_two_lines_is_no_map():
+    table = averages("chinchilla", MAP, D=MAP_D, N=MAP_N)
+    cross = table[(table["D"] == MAP_D[3]) | (table["N"] == MAP_N[2])]
+    assert [one.kind for one in forecast(cross, D=[320_000]).losses] == ["data"]
+
+
+def test_a_grid_with_holes_is_still_a_map():
+    """A plan runs the cells that tell most, not a full grid; every pair of sizes is answered all the same."""
+    table = averages("chinchilla", MAP, D=MAP_D, N=MAP_N)
+    kept = table[(table.index % 3 != 0) | (table["D"] == MAP_D[0])]
+    assert len(kept) < 0.75 * len(table)
+    [one] = forecast(kept, D=[320_000], N=[20_000_000]).losses
+    assert one.kind == "map"
+    assert one.low <= truth("chinchilla", MAP, 2e7, 3.2e5) <= one.high
+
+
 def test_the_floor_of_a_map_depends_on_the_fixed_size(grid):
     small, large = forecast_targets(grid, 0.2, N=[200_000, 20_000_000])[:2]
     for one in (small, large):
@@ -146,8 +173,8 @@ def test_each_size_is_judged_at_its_own_reach():
         ({"target": -1.0}, "must be a positive loss"),
         ({"target": float("nan")}, "must be a positive loss"),
         ({"D": [512_000], "level": 1.0}, "level 1: must lie between 0 and 1"),
-        ({"N": [9_000_000]}, "no series varies N: there are data"),
-        ({"D": [512_000], "N": [7]}, "no series varies D at N = 7: there are data"),
+        ({"N": [9_000_000]}, "no series varies N: there is one over D at N = 5000000"),
+        ({"D": [512_000], "N": [7]}, "no series varies D at N = 7: there is one over D"),
     ],
 )
 def test_a_question_without_an_answer_is_one_line(asked: dict, message: str):

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from advice.tables import FLOOR, LINE_D, MAP, MAP_D, MAP_N, averages, fitted, mapped, runs
-from optiscale.advice import cost_of, counted_cost, frontier, maps_of, measured_cost
+from advice.tables import FLOOR, LINE_D, MAP, MAP_D, MAP_N, averages, mapped, runs
+from optiscale.advice import cost_of, counted_cost, frontier, grids_of, measured_cost
 from optiscale.errors import UserError
 from optiscale.figures.advice import draw_frontier
 
@@ -113,7 +113,7 @@ def test_budgets_beyond_the_data_are_said_so_and_the_picture_is_drawn(studies, t
         (lambda one: measured_cost(pd.DataFrame({"N": [1], "D": [1]})), "no column wall_s"),
         (lambda one: measured_cost(pd.DataFrame({"N": [1], "D": [1], "wall_s": [0]})), "must be positive"),
         (lambda one: measured_cost(pd.DataFrame({"N": [1], "D": [1], "wall_s": [2]})), "fewer than 3 cells"),
-        (lambda one: maps_of(fitted("floor", FLOOR, D=LINE_D[:5], N=[9])), "no network was run over a grid"),
+        (lambda one: grids_of(averages("floor", FLOOR, D=LINE_D[:5], N=[9])), "no network was run over a grid"),
     ],
 )
 def test_bad_input_is_one_line(studies, call, message):

@@ -1,0 +1,115 @@
+"""The map of every network that was run at three or more N and D, whatever cells are missing.
+
+A plan of runs leaves holes in a grid on purpose; :func:`~optiscale.laws.fit_study` takes no such grid for a map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from optiscale.errors import UserError
+from optiscale.laws import LAWS, Points, Series, StudyFits, average_seeds, choose_many, fit_study
+from optiscale.laws.losses import MEAN, STD
+from optiscale.laws.study import MIN_POINTS
+
+_FEWEST = 7
+
+
+def networks_of(averages: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame, bool]]:
+    """Study, model and points of every network, and whether they make a map."""
+    named = averages if "study" in averages.columns else averages.assign(study="")
+    for (study, model), points in named.groupby(["study", "model"], sort=True):
+        wide = min(points["N"].nunique(), points["D"].nunique()) >= MIN_POINTS and len(points) >= _FEWEST
+        yield str(study), str(model), points, wide and not _is_cross(points)
+
+
+def _is_cross(points: pd.DataFrame) -> bool:
+    """Whether the cells are one line over D and one over N, which tell nothing about how the two go together."""
+    at_n = points["N"] == points["N"].mode().iloc[0]
+    return len(set(points.loc[~at_n, "D"])) <= 1
+
+
+def map_series(points: pd.DataFrame, *, study: str = "", model: str = "", laws: Sequence[str] | None = None) -> Series:
+    """Fit the laws of N and D to cells that need not fill a grid.
+
+    Parameters
+    ----------
+    points
+        Averages over the seeds, a row a cell.
+    study, model
+        Names to give the series.
+    laws
+        Laws to fit; all registered ones if not given.
+    """
+    frame = points.rename(columns={MEAN: "mean", STD: "std"}).assign(x=points["D"]).reset_index(drop=True)
+    frame = frame if "width" in frame.columns else frame.assign(width=0)
+    names = laws if laws is not None else [name for name, law in LAWS.items() if law.kind == "2d"]
+    [choice] = choose_many([Points.from_frame(frame, ("N", "D"))], names)
+    return Series(
+        kind="map",
+        study=study,
+        model=model,
+        fixed={},
+        points=frame,
+        fits=dict(choice.fits),
+        best=choice.best,
+        choice=choice,
+    )
+
+
+def with_maps(fits: StudyFits, averages: pd.DataFrame) -> StudyFits:
+    """Add the maps that the fits lack: those of grids with many holes."""
+    mapped = {(one.study, one.model) for one in fits.series if one.kind == "map"}
+    added = [
+        map_series(points, study=study, model=model)
+        for study, model, points, wide in networks_of(averages)
+        if wide and (study, model) not in mapped
+    ]
+    return replace(fits, series=[*fits.series, *(one for one in added if one.best is not None)])
+
+
+def grids_of(averages: pd.DataFrame) -> list[Series]:
+    """Fit the maps of all networks that have one.
+
+    Raises
+    ------
+    UserError
+        If none has.
+    """
+    found = [
+        map_series(points, study=study, model=model) for study, model, points, wide in networks_of(averages) if wide
+    ]
+    usable = [one for one in found if one.best is not None]
+    if not usable:
+        raise UserError(
+            "frontier: no network was run over a grid of N and D (three or more of each): the best pair needs one"
+        )
+    return usable
+
+
+def series_to_plan(table: pd.DataFrame) -> Iterator[Series]:
+    """One series a network: its map, or else its longest line.
+
+    Parameters
+    ----------
+    table
+        What :func:`~optiscale.laws.read_losses` returned.
+
+    Raises
+    ------
+    UserError
+        If a network has neither.
+    """
+    for study, model, points, wide in networks_of(average_seeds(table)):
+        if wide:
+            yield map_series(points, study=study, model=model)
+            continue
+        lines = [one for one in fit_study(points).series if one.choice is not None and one.choice.weights]
+        if not lines:
+            raise UserError(
+                f"{model}: no law can be fitted to its {len(points)} cells: run three or more sizes of D or of N first"
+            )
+        yield max(lines, key=lambda one: len(one.points))
