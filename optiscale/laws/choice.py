@@ -16,6 +16,7 @@ from scipy import stats
 
 from optiscale.errors import UserError
 from optiscale.laws.calibration import Spread, spreads
+from optiscale.laws.diagnose import SIGNIFICANT, goodness_p
 from optiscale.laws.extrapolation import (
     LAST_VALUE,
     REACH,
@@ -91,7 +92,8 @@ class Choice:
     noise
         Scatter of a run.
     scatter
-        Scatter of ln L of the points about a smooth curve, in whose unit the residuals are, where seeds tell none.
+        Deviation of ln L of a point that residuals are measured in: that of a mean over seeds, or where there are none
+        that about a smooth curve; the median over the points.
     refused
         Laws that the points support but that rise beyond them, while another does not: no more data or parameters make
         a loss rise, and an exponent that says so has been fitted to the scatter of the last points.
@@ -104,7 +106,7 @@ class Choice:
     fits: Mapping[str, LawFit]
     largest: Mapping[str, float]
     noise: Noise | None = None
-    scatter: float | None = None
+    scatter: float = 0.0
     refused: tuple[str, ...] = ()
 
     @property
@@ -122,8 +124,9 @@ class Choice:
         """Interval of the mean loss, or of a new run, at ``x=…`` or ``N=…, D=…``.
 
         It is the uncertainty of the parameters (and, in the ensemble, the disagreement of the laws); beyond the points
-        also what earlier extrapolations over that reach were wrong by beyond theirs (:class:`Spread`). Where no seeds
-        tell a mean from a run, it is the interval of a further point like those fitted.
+        also what earlier extrapolations over that reach were wrong by beyond theirs (:class:`Spread`). Scatter of the
+        points that no seeds explain counts, so that where no seeds tell a mean from a run it is the interval of a
+        further point like those fitted.
 
         Parameters
         ----------
@@ -172,11 +175,12 @@ class Choice:
         return mean, np.sqrt(_weighted_median(np.stack(variances), share) + disagreement)
 
     def _unexplained(self, law: str | None) -> float:
-        """Deviation of ln L of a further point about a law whose points have no seeds; 0 where seeds tell of a mean."""
-        if self.scatter is None:
-            return 0.0
+        """Deviation of ln L of a further point about a law beyond the scatter of its seeds.
+
+        Without seeds it is all of the residuals; with seeds what these do not explain, if they do not.
+        """
         weights = {law: 1.0} if law is not None else self.weights
-        variance = sum(weight * float(self.fits[name].redchi or 0.0) for name, weight in weights.items())
+        variance = sum(weight * _beyond_seeds(self.fits[name]) for name, weight in weights.items())
         return self.scatter * float(np.sqrt(variance / sum(weights.values())))
 
     def _dof(self, law: str | None) -> int:
@@ -219,6 +223,15 @@ class Choice:
             scatter=value["scatter"],
             refused=tuple(value["refused"]),
         )
+
+
+def _beyond_seeds(fit: LawFit) -> float:
+    """Variance of the residuals that no seeds explain, in units of what the weights say."""
+    redchi = float(fit.redchi or 0.0)
+    if fit.noise is None:
+        return redchi
+    explained = goodness_p(float(fit.chi2 or 0.0), fit.n, fit.k, fit.noise) >= SIGNIFICANT
+    return 0.0 if explained else max(redchi - 1.0, 0.0)
 
 
 def _quantile(level: float, dof: int) -> float:
@@ -292,9 +305,8 @@ def choose_many(
     ]
 
 
-def _scatter(points: Points, options: FitOptions, noise: Noise | None) -> float | None:
-    sigma = sigma_of(points, options, noise)
-    return None if sigma.known else float(np.median(sigma.sigma / points.loss))
+def _scatter(points: Points, options: FitOptions, noise: Noise | None) -> float:
+    return float(np.median(sigma_of(points, options, noise).sigma / points.loss))
 
 
 def _choose(
@@ -303,7 +315,7 @@ def _choose(
     table: Mapping[str, Holdout],
     *,
     noise: Noise | None,
-    scatter: float | None,
+    scatter: float,
     reach: float,
 ) -> Choice:
     candidates, refused = falling(supported(fits), fits, points, reach)

@@ -18,7 +18,8 @@ ILL_CONDITIONED = 1e4
 """Condition number of the slopes, scaled to unit columns, above which parameters can hardly be told apart."""
 UNDETERMINED = 3e6
 """The same, above which the points do not fix every parameter: the curvature has its square."""
-_SIGNIFICANT = 0.05
+SIGNIFICANT = 0.05
+"""Probability below which seed noise does not explain the residuals."""
 _DECADES_FOR_A_BREAK = 1.5
 _DECADES_FOR_A_SLOPE = 1.0
 _POINTS_BEYOND_A_BREAK = 2
@@ -38,7 +39,7 @@ def verdict(law: Law, points: Points, residuals: Array, redchi: float, k: int, n
     if noise is None:
         return ()
     p = goodness_p(redchi * (n - k), n, k, noise)
-    if p >= _SIGNIFICANT:
+    if p >= SIGNIFICANT:
         return (f"seed noise explains the residuals (reduced chi-square {redchi:.2f}, p = {p:.2g})",)
     by_size = residuals[np.argsort(points.size, kind="stable")]
     runs = int(np.sum(by_size[1:] * by_size[:-1] < 0)) + 1
