@@ -325,9 +325,11 @@ def _choose(
         lowest = max(min(one.skill for one in judged.values()), SMALLEST_SKILL)
         level = [name for name, one in judged.items() if one.skill <= _LEVEL * lowest]
         best: str | None = min(level, key=lambda name: (fits[name].k, judged[name].skill))
-        others = len([one for one in fits.values() if one.fitted]) - len(candidates) - len(refused)
+        others = ", ".join(name for name, fit in fits.items() if fit.fitted and name not in {*candidates, *refused})
         reason = f"lowest error at held-out larger sizes ({judged[str(best)].skill:.2f} of the last value's)"
-        reason += f"; {others} laws have no support (BIC)" if others else ""
+        reason += f"; without support (BIC): {others}" if others else ""
+        seldom = [name for name in candidates if name not in judged]
+        reason += f"; held out too seldom: {', '.join(seldom)}" if seldom else ""
     else:
         ranked = {name: (float(fits[name].bic or 0.0), fits[name].k) for name in candidates}
         best = min(ranked, key=lambda name: ranked[name]) if ranked else None
@@ -338,7 +340,7 @@ def _choose(
         if best is None:
             reason = next((fit.message for fit in fits.values()), "no law to fit")
     if refused:
-        reason += f"; refused, since it rises beyond the points: {', '.join(refused)}"
+        reason += f"; refused for rising beyond the points: {', '.join(refused)}"
     rows = [_row(name, fits.get(name), table.get(name), weights.get(name, 0.0)) for name in [LAST_VALUE, *fits]]
     return Choice(
         best=best,

@@ -79,7 +79,7 @@ def test_the_law_that_made_the_points_has_the_lowest_held_out_error_and_most_wei
 def test_a_law_without_support_is_not_chosen_and_has_no_weight():
     choice = choose(sample("broken", n=12, relative=2e-3), FEW)
     assert choice.weights.get("power", 0.0) == 0.0
-    assert "no support" in choice.reason
+    assert "without support (BIC): power" in choice.reason
 
 
 def test_weights_fall_with_the_held_out_error():

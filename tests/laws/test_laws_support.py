@@ -24,7 +24,7 @@ def test_a_law_that_rises_beyond_falling_points_is_refused():
     assert "broken" in choice.refused
     assert choice.best != "broken"
     assert "broken" not in choice.weights
-    assert "rises beyond the points: broken" in choice.reason
+    assert "refused for rising beyond the points: broken" in choice.reason
     assert (np.diff(choice.predict(x=X[-1] * np.linspace(1, 2, 9))) <= 1e-9).all()
 
 
