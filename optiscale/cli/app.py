@@ -302,6 +302,42 @@ def info() -> None:
     run()
 
 
+@app.command()
+def bench(
+    case: Annotated[
+        list[str], typer.Option(metavar="NETWORK:WIDTH", help="2B-TC, 2B-CGC or 3B-TC and a width; repeat.")
+    ] = ["2B-TC:16", "3B-TC:16"],  # noqa: B006  Typer copies it
+    n: Annotated[int, typer.Option("--n", min=64, help="Crystals to make and measure with.")] = 512,
+    batch_size: Annotated[int, typer.Option(min=2, help="Crystals a step.")] = 16,
+    precision: Annotated[str, typer.Option(help="32-true or bf16-mixed.")] = "32-true",
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    rattle: Annotated[float, typer.Option(min=0, help="Displace atoms at random, Å: no symmetry is left.")] = 0.0,
+    epochs: Annotated[int, typer.Option(min=4, help="To train; the first two are not counted.")] = 6,
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="DIR", help="For the crystals; in the cache by default.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="For the numbers.")] = Path("bench.json"),
+    compile_first: Annotated[
+        int, typer.Option(min=0, help="Compile in so many programs side by side before measuring (cuda).")
+    ] = 0,
+) -> None:
+    """Measure training on this machine: our path against torch_geometric's, and the hardware's limit."""
+    from optiscale.cli.bench import run
+
+    run(
+        cases=case,
+        n=n,
+        batch_size=batch_size,
+        precision=precision,
+        device=device,
+        rattle=rattle,
+        epochs=epochs,
+        data=data,
+        out=out,
+        compile_first=compile_first,
+    )
+
+
 @data_app.command("compute")
 def data_compute(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the records.")] = Path("records"),

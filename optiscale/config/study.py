@@ -121,7 +121,11 @@ class ValidateEvery(Strict):
 
 
 class Training(Strict):
-    """How one network is trained; the defaults are the published ones."""
+    """How one network is trained; the defaults are the published ones.
+
+    `path` says how the network is computed: "auto" takes our own layers on merged graphs where the network has them
+    (`optiscale.networks.fast`), "plain" always torch_geometric's; the results are the same up to rounding.
+    """
 
     length: Length = Length(epochs=500)
     batch_size: Annotated[int, Field(ge=2)] = 256
@@ -130,6 +134,7 @@ class Training(Strict):
     precision: Literal["bf16-mixed", "32-true", "64-true"] = "bf16-mixed"
     validate_every: ValidateEvery = ValidateEvery(epochs=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    path: Literal["auto", "plain"] = "auto"
 
     @model_validator(mode="after")
     def _warm_up_ends(self) -> Training:

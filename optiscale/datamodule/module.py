@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
+import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from optiscale.config.study import Data, Graph
 from optiscale.dataset import OpticalDataset, nested_order, split_as_given, split_by_composition
 from optiscale.dataset.split import Part
 from optiscale.errors import UserError
-from optiscale.graphs import CrystalBatch, GraphStore
+from optiscale.graphs import CrystalBatch, FlatBatch, GraphStore, MergedGraphs
 
 EVALUATION_BATCH = 256
 
@@ -60,23 +61,39 @@ def subset_rows(
     return nested_order(train_rows, seed=subset_seed, strata=strata)[:D]
 
 
-class CrystalRows(Dataset[CrystalBatch]):
-    """Rows of a data set; a whole batch is gathered at once from the flat arrays, nothing is collated."""
+class CrystalRows(Dataset[CrystalBatch | FlatBatch]):
+    """Rows of a data set; a whole batch is gathered at once from the flat arrays, nothing is collated.
 
-    def __init__(self, graphs: GraphStore, rows: np.ndarray, *, angles: bool) -> None:
+    Parameters
+    ----------
+    graphs
+        The whole graphs.
+    rows
+        Of the data set.
+    angles
+        Whether the network reads angles.
+    merged
+        The merged graphs, if batches are to be of these.
+    """
+
+    def __init__(
+        self, graphs: GraphStore, rows: np.ndarray, *, angles: bool, merged: MergedGraphs | None = None
+    ) -> None:
         self.graphs = graphs
         self.rows = rows
         self.angles = angles
+        self.merged = merged
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, place: int) -> CrystalBatch:
+    def __getitem__(self, place: int) -> CrystalBatch | FlatBatch:
         return self.__getitems__([place])
 
-    def __getitems__(self, places: Sequence[int]) -> CrystalBatch:
+    def __getitems__(self, places: Sequence[int]) -> CrystalBatch | FlatBatch:
         """Gather the crystals at `places`; the DataLoader calls this once a batch."""
-        return self.graphs.batch(self.rows[np.asarray(places)], angles=self.angles)
+        rows = self.rows[np.asarray(places)]
+        return self.graphs.batch(rows, angles=self.angles) if self.merged is None else self.merged.batch(rows)
 
 
 def batches_an_epoch(D: int, batch_size: int) -> int:
@@ -143,6 +160,8 @@ class OpticalDataModule(pl.LightningDataModule):
         Of the shuffling.
     angles
         Whether the network reads angles.
+    merged
+        Whether batches are of merged graphs, as `optiscale.networks.fast` reads them.
     """
 
     def __init__(
@@ -156,6 +175,7 @@ class OpticalDataModule(pl.LightningDataModule):
         batch_size: int,
         seed: int,
         angles: bool,
+        merged: bool = False,
     ) -> None:
         super().__init__()
         self.dataset = dataset
@@ -166,6 +186,7 @@ class OpticalDataModule(pl.LightningDataModule):
         self.batch_size = batch_size
         self.seed = seed
         self.angles = angles
+        self.merged = merged
         self.graphs: GraphStore | None = None
         self.rows: dict[Part, np.ndarray] = {}
         self._epochs = itertools.count()
@@ -192,16 +213,16 @@ class OpticalDataModule(pl.LightningDataModule):
         """Training batches an epoch."""
         return batches_an_epoch(self.D, self.batch_size)
 
-    def train_dataloader(self) -> DataLoader[CrystalBatch]:
+    def train_dataloader(self) -> DataLoader[CrystalBatch | FlatBatch]:
         """Shuffled batches of the subset."""
         batches = EpochBatches(self.D, self.batch_size, seed=self.seed, position=self._position)
         return DataLoader(self._crystals("train"), batch_sampler=batches, collate_fn=_whole)
 
-    def val_dataloader(self) -> DataLoader[CrystalBatch]:
+    def val_dataloader(self) -> DataLoader[CrystalBatch | FlatBatch]:
         """Every validation material once."""
         return self._evaluation("validation")
 
-    def test_dataloader(self) -> DataLoader[CrystalBatch]:
+    def test_dataloader(self) -> DataLoader[CrystalBatch | FlatBatch]:
         """Every test material once."""
         return self._evaluation("test")
 
@@ -211,10 +232,11 @@ class OpticalDataModule(pl.LightningDataModule):
             return next(self._epochs), 0
         return divmod(self.trainer.global_step, self.batches_an_epoch)
 
-    def _evaluation(self, part: Part) -> DataLoader[CrystalBatch]:
+    def _evaluation(self, part: Part) -> DataLoader[CrystalBatch | FlatBatch]:
         return DataLoader(self._crystals(part), batch_size=EVALUATION_BATCH, collate_fn=_whole)
 
     def _crystals(self, part: Part) -> CrystalRows:
         if self.graphs is None:
             raise RuntimeError("call setup() before asking for a loader")
-        return CrystalRows(self.graphs, self.rows[part], angles=self.angles)
+        merged = MergedGraphs.of(self.graphs, device=torch.device("cpu"), angles=self.angles) if self.merged else None
+        return CrystalRows(self.graphs, self.rows[part], angles=self.angles, merged=merged)

@@ -71,7 +71,7 @@ class FlatBatch(NamedTuple):
     corners
         The angles as links between edges.
     crystal_weight
-        (B,) float32, 1 for a crystal and 0 for padding, or None.
+        (B,) float32, 1 for a crystal and 0 for padding.
     n_crystals
         () float32.
     spectrum
@@ -88,7 +88,7 @@ class FlatBatch(NamedTuple):
     angles: Rows
     bonds: Links
     corners: Links
-    crystal_weight: Tensor | None
+    crystal_weight: Tensor
     n_crystals: Tensor
     spectrum: Tensor | None
     scalars: Tensor | None
@@ -124,7 +124,7 @@ def flatten(batch: CrystalBatch) -> FlatBatch:
         angles=rows_of_crystals(edge_crystal[batch.angle_index[0]], batch.n_crystals),
         bonds=links(batch.edge_index[0], batch.edge_index[1], n_atoms),
         corners=links(batch.angle_index[0], batch.angle_index[1], n_edges),
-        crystal_weight=None,
+        crystal_weight=torch.ones(batch.n_crystals, device=batch.crystal.device),
         n_crystals=torch.tensor(float(batch.n_crystals), device=batch.crystal.device),
         spectrum=batch.spectrum,
         scalars=batch.scalars,

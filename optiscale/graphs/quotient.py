@@ -123,7 +123,7 @@ def _classes(colour: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _shells(value: np.ndarray, crystal: np.ndarray) -> np.ndarray:
-    """Number the groups of equal values in each crystal; a gap wider than `TOLERANCE` divides them."""
+    """Give equal values of a crystal one number; a gap wider than `TOLERANCE` begins the next."""
     order = np.lexsort((value, crystal))
     new = np.ones(len(order), dtype=np.uint64)
     new[1:] = (np.diff(value[order]) > TOLERANCE) | (np.diff(crystal[order]) > 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -13,8 +13,11 @@ from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from optiscale.config import Study, Training
 from optiscale.datamodule import OpticalDataModule
+from optiscale.datamodule.chunks import ResidentDataModule
+from optiscale.datamodule.module import batches_an_epoch
 from optiscale.dataset import OpticalDataset
 from optiscale.networks import count_parameters
+from optiscale.networks.fast import why_not_fast
 from optiscale.training.cell import (
     Cell,
     fingerprint,
@@ -29,6 +32,12 @@ from optiscale.training.guard import AtomicCheckpoints, Guard, Safety
 from optiscale.training.module import OpticalModule
 from optiscale.training.record import validation_interval
 from optiscale.training.recorder import Recorder
+from optiscale.training.resident import ResidentModule
+
+#: torch_geometric's layers; ours on merged graphs; ours with all data on the card and captured steps
+Way = Literal["plain", "merged", "resident"]
+#: steps from which compiling a network pays on a card (benchmarks/README.md)
+CAPTURE_FROM = 3000
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,8 @@ class RunOptions:
         Crystals that pass the network at a time, or None for the whole batch (see `OpticalModule`).
     provenance
         More fields for the record.
+    way
+        How to compute; None leaves it to `way_of`.
     """
 
     git_commit: str = "unknown"
@@ -64,6 +75,7 @@ class RunOptions:
     safety: Safety | None = None
     micro_batch: int | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    way: Way | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +99,8 @@ def assemble(study: Study, cell: Cell, dataset: OpticalDataset, options: RunOpti
     if model.training.precision == "64-true":
         network = network.double()  # Lightning does so after it has read a checkpoint, which would lose digits
     components, scalars = places(dataset.manifest, targets)
-    module = OpticalModule(
+    way = options.way or way_of(model.training, network, D=cell.D, cut=options.micro_batch is not None)
+    module = (ResidentModule if way == "resident" else OpticalModule)(
         network,
         training=model.training,
         lr=learning_rate(study, cell, targets),
@@ -97,48 +110,84 @@ def assemble(study: Study, cell: Cell, dataset: OpticalDataset, options: RunOpti
         fingerprint=fingerprint(study, cell, dataset.hash),
         micro_batch=options.micro_batch,
     )
-    data = cell_data(study, cell, dataset, network)
+    data = cell_data(study, cell, dataset, network, way=way)
     recorder = Recorder(
         keep_weights=study.output.weights == "best", steps_an_epoch=data.batches_an_epoch, report=options.report
     )
     return Run(
         module=module,
         data=data,
-        trainer=_trainer(model.training, recorder, options),
+        trainer=_trainer(model.training, recorder, options, data),
         recorder=recorder,
         N=count_parameters(network),
         message_passing=network_config(study, cell).message or str(getattr(network, "default_message", "")),
     )
 
 
-def cell_data(study: Study, cell: Cell, dataset: OpticalDataset, network: torch.nn.Module) -> OpticalDataModule:
-    """Return the data module of a cell."""
-    return OpticalDataModule(
-        dataset,
-        data=study.data,
-        graph=study.graph,
-        D=cell.D,
-        subset_seed=cell.subset_seed,
-        batch_size=study.models[cell.model].training.batch_size,
-        seed=cell.seed,
-        angles=bool(getattr(network, "needs_angles", True)),
-    )
+def way_of(training: Training, network: torch.nn.Module, *, D: int, cut: bool = False) -> Way:
+    """Say how a run is computed (see `Training.path`); the results are the same up to rounding.
+
+    Parameters
+    ----------
+    training
+        Its device, precision and length decide.
+    network
+        May have no fast form.
+    D
+        Number of training materials.
+    cut
+        Whether batches are cut into micro-batches, which only the plain way knows.
+    """
+    if training.path == "plain" or cut or why_not_fast(network) is not None:
+        return "plain"
+    if not on_gpu(training):
+        # in bfloat16 a processor gains nothing, and sums over merged rows would lose digits
+        return "plain" if training.precision == "bf16-mixed" else "merged"
+    steps = training.length.steps or training.length.total * batches_an_epoch(D, training.batch_size)
+    return "resident" if steps >= CAPTURE_FROM and training.precision != "64-true" else "plain"
 
 
-def _trainer(training: Training, recorder: Recorder, options: RunOptions) -> pl.Trainer:
+def on_gpu(training: Training) -> bool:
+    """Whether a run takes a CUDA device."""
+    return training.device == "cuda" or (training.device == "auto" and torch.cuda.is_available())
+
+
+def cell_data(
+    study: Study, cell: Cell, dataset: OpticalDataset, network: torch.nn.Module, *, way: Way = "plain"
+) -> OpticalDataModule:
+    """Return the data module of a cell, for one way to compute it."""
+    training = study.models[cell.model].training
+    parts: dict[str, Any] = {
+        "data": study.data,
+        "graph": study.graph,
+        "D": cell.D,
+        "subset_seed": cell.subset_seed,
+        "batch_size": training.batch_size,
+        "seed": cell.seed,
+        "angles": bool(getattr(network, "needs_angles", True)),
+    }
+    if way == "resident":
+        unit, every = validation_interval(training)
+        ends = (every, training.length.steps) if unit == "steps" else (training.length.steps,)
+        return ResidentDataModule(dataset, batches_between=tuple(end for end in ends if end), **parts)
+    return OpticalDataModule(dataset, merged=way == "merged", **parts)
+
+
+def _trainer(training: Training, recorder: Recorder, options: RunOptions, data: OpticalDataModule) -> pl.Trainer:
     unit, every = validation_interval(training)
-    on_gpu = training.device == "cuda" or (training.device == "auto" and torch.cuda.is_available())
+    resident = isinstance(data, ResidentDataModule)  # then Lightning counts chunks and leaves the clipping to us
+    batches = every // data.batches_a_chunk if isinstance(data, ResidentDataModule) else every
     return pl.Trainer(
-        accelerator="gpu" if on_gpu else "cpu",
+        accelerator="gpu" if on_gpu(training) else "cpu",
         devices=1,  # one device a run: a validation part shared by several would count materials twice
         precision=training.precision,
         max_epochs=training.length.epochs if training.length.epochs else -1,
         max_steps=training.length.steps or -1,
-        gradient_clip_val=training.gradient_clip,
+        gradient_clip_val=None if resident else training.gradient_clip,
         check_val_every_n_epoch=every if unit == "epochs" else None,
-        val_check_interval=1.0 if unit == "epochs" else every,
+        val_check_interval=1.0 if unit == "epochs" else batches,
         num_sanity_val_steps=0,
-        deterministic=not on_gpu,  # on a GPU the segment sums of torch_geometric have no deterministic kernel
+        deterministic=not on_gpu(training),  # on a GPU the segment sums of torch_geometric have no deterministic kernel
         logger=options.logger,
         callbacks=[recorder, Guard(options.safety), *options.callbacks],
         # not the SLURM environment that Lightning finds: signals and requeueing are the sweep's

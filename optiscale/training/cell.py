@@ -17,7 +17,7 @@ from optiscale.io import file_hash, value_hash
 from optiscale.networks import TargetSpec, build_network, count_parameters
 
 #: goes up when a change of ours gives other losses for the same study
-RESULTS_VERSION = 1
+RESULTS_VERSION = 2
 
 
 @dataclass(frozen=True, order=True)
@@ -89,7 +89,7 @@ def cell_hash(study: Study, cell: Cell) -> str:
             "graph": study.graph.model_dump(mode="json"),
             "network": network.model_dump(mode="json"),
             "optimizer": optimizer_config(study, cell).model_dump(mode="json"),
-            "training": model.training.model_dump(mode="json", exclude={"device"}),
+            "training": model.training.model_dump(mode="json", exclude={"device", "path"}),
         }
     )
 

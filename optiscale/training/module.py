@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -13,8 +13,10 @@ from torch import Tensor
 
 from optiscale.config.study import Length, Schedule, Training
 from optiscale.errors import UserError
-from optiscale.graphs import CrystalBatch
+from optiscale.graphs import CrystalBatch, FlatBatch
 from optiscale.networks import Prediction
+from optiscale.networks.fast import fast_forward
+from optiscale.training.losses import batch_losses, n_crystals
 from optiscale.training.micro import split_batch
 
 
@@ -33,34 +35,6 @@ def schedule_factor(schedule: Schedule, length: Length, lr: float) -> Callable[[
         return 0.5 * (1 + math.cos(math.pi * min(count - schedule.warmup, t_max) / t_max))
 
     return factor
-
-
-def batch_losses(
-    prediction: Prediction, batch: CrystalBatch, *, components: list[int], scalars: list[int]
-) -> tuple[Tensor, Tensor]:
-    """Return mean absolute errors a crystal, in float32.
-
-    Parameters
-    ----------
-    prediction
-        What the network says.
-    batch
-        With its true spectra and scalars.
-    components, scalars
-        Places in the data set of what the network predicts.
-
-    Returns
-    -------
-    tuple of Tensor
-        (B,) over all spectral values, (B,) summed over the scalar targets (eV for omega_D).
-    """
-    spectrum_loss = scalar_loss = torch.zeros(batch.n_crystals, device=batch.atomic_number.device)
-    if prediction.spectrum is not None and batch.spectrum is not None:
-        difference = prediction.spectrum.float() - batch.spectrum[:, :, components]
-        spectrum_loss = difference.abs().mean(dim=(1, 2))
-    if prediction.scalars is not None and batch.scalars is not None:
-        scalar_loss = (prediction.scalars.float() - batch.scalars[:, scalars]).abs().sum(dim=1)
-    return spectrum_loss, scalar_loss
 
 
 class OpticalModule(pl.LightningModule):
@@ -110,49 +84,59 @@ class OpticalModule(pl.LightningModule):
         self.fingerprint = fingerprint
         self.micro_batch = micro_batch
         self.graphs_seen = 0
+        self.rate_used = math.nan
         self._train_sum = torch.zeros((), dtype=torch.float64)
         self._train_count = 0
         self._val_sums = torch.zeros(2, dtype=torch.float64)
         self._val_count = 0
 
-    def forward(self, batch: CrystalBatch) -> Prediction:
+    def forward(self, batch: CrystalBatch | FlatBatch) -> Prediction:
         """Predict spectra and scalars."""
-        return self.network(batch)
+        return fast_forward(self.network, batch) if isinstance(batch, FlatBatch) else self.network(batch)
 
-    def training_step(self, batch: CrystalBatch, batch_index: int) -> Tensor:  # noqa: ARG002  Lightning's signature
+    def training_step(self, batch: CrystalBatch | FlatBatch, batch_index: int) -> Tensor:  # noqa: ARG002  Lightning's signature
         """Return the mean loss of a batch; of its last part, if it is cut, after the gradients of those before."""
-        *before, last = split_batch(batch, self.micro_batch)
+        *before, last = self._parts(batch)
         if self.micro_batch is not None:
             self.zero_grad()
         for part in before:
-            self._part_loss(part, batch.n_crystals).backward()  # no precision of ours scales the loss
-        return self._part_loss(last, batch.n_crystals)
+            self._part_loss(part, n_crystals(batch)).backward()  # no precision of ours scales the loss
+        return self._part_loss(last, n_crystals(batch))
 
-    def _part_loss(self, part: CrystalBatch, n_crystals: int) -> Tensor:
-        """Return the share of a part in the mean loss of a batch of `n_crystals`."""
+    def _parts(self, batch: CrystalBatch | FlatBatch) -> Sequence[CrystalBatch | FlatBatch]:
+        """Cut a batch into micro-batches; flat ones are never cut."""
+        return split_batch(batch, self.micro_batch) if isinstance(batch, CrystalBatch) else [batch]
+
+    def _part_loss(self, part: CrystalBatch | FlatBatch, whole: int) -> Tensor:
+        """Return the share of a part in the mean loss of a batch of `whole` crystals."""
         spectrum_loss, scalar_loss = self._losses(part)
         loss = spectrum_loss.mean() + scalar_loss.mean()
-        self._train_sum = self._train_sum.to(loss.device) + loss.detach().double() * part.n_crystals
-        self._train_count += part.n_crystals
-        self.graphs_seen += part.n_crystals
-        return loss if part.n_crystals == n_crystals else loss * (part.n_crystals / n_crystals)
+        n = n_crystals(part)
+        self._train_sum = self._train_sum.to(loss.device) + loss.detach().double() * n
+        self._train_count += n
+        self.graphs_seen += n
+        return loss if n == whole else loss * (n / whole)
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:  # noqa: ARG002
         """Start the gradients over; those of the parts of a batch are to be added."""
         if self.micro_batch is None:
             optimizer.zero_grad()
 
+    def on_train_batch_start(self, batch: Any, batch_index: int) -> None:  # noqa: ARG002
+        """Remember the rate that the coming step uses."""
+        self.rate_used = float(self.trainer.optimizers[0].param_groups[0]["lr"])
+
     def on_validation_epoch_start(self) -> None:
         """Start the sums over."""
         self._val_sums = torch.zeros(2, dtype=torch.float64, device=self.device)
         self._val_count = 0
 
-    def validation_step(self, batch: CrystalBatch, batch_index: int) -> None:  # noqa: ARG002
+    def validation_step(self, batch: CrystalBatch | FlatBatch, batch_index: int) -> None:  # noqa: ARG002
         """Add a batch to the sums."""
-        for part in split_batch(batch, self.micro_batch):
+        for part in self._parts(batch):
             losses = torch.stack(self._losses(part))  # (2, B)
             self._val_sums += losses.double().sum(dim=1)
-            self._val_count += part.n_crystals
+            self._val_count += n_crystals(part)
 
     def on_validation_epoch_end(self) -> None:
         """Log the exact means over the validation part."""
@@ -222,5 +206,5 @@ class OpticalModule(pl.LightningModule):
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": interval}}
 
-    def _losses(self, batch: CrystalBatch) -> tuple[Tensor, Tensor]:
+    def _losses(self, batch: CrystalBatch | FlatBatch) -> tuple[Tensor, Tensor]:
         return batch_losses(self(batch), batch, components=self.components, scalars=self.scalars)

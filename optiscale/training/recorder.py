@@ -56,10 +56,6 @@ class Recorder(pl.Callback):
         """Start the clock."""
         self._began = time.perf_counter()
 
-    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: object) -> None:  # noqa: ARG002
-        """Remember the rate that the coming step uses."""
-        self._lr = trainer.optimizers[0].param_groups[0]["lr"]
-
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add a row.
 
@@ -75,7 +71,7 @@ class Recorder(pl.Callback):
             # counted from the steps: Lightning's own count is one ahead after some resumes
             "epoch": max(0, trainer.global_step - 1) // self.steps_an_epoch,
             "step": trainer.global_step,
-            "lr": self._lr,
+            "lr": pl_module.rate_used,
             "train_loss": pl_module.take_train_loss(),
             "val_loss": losses["val/loss"],
             "val_eps_loss": losses["val/eps_loss"],

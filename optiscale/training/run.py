@@ -46,6 +46,7 @@ _OF_NO_USE = (
     "GPU available but not.*",  # the study said so
     ".*exists and is not empty.*",  # a cell's folder holds its log, too
     ".*Previous log files in this directory.*",
+    ".*`srun` command is available.*",  # workers of a batch job are Dask's
     ".*checkpoint that ended before the epoch.*",  # our order of the data follows from seed and step
 )
 

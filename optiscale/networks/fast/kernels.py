@@ -29,7 +29,7 @@ def segment_sum_kernel(x, ptr, out, width, ROWS: tl.constexpr, COLUMNS: tl.const
 def sum_at_ends_kernel(
     x, ptr, by_source, source_ptr, to_source, to_target, width, ROWS: tl.constexpr, COLUMNS: tl.constexpr
 ):
-    """Sums of x over the links into and out of each row."""
+    """Sum x over the links into and out of each row."""
     node = tl.program_id(0)
     column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
     place = node.to(tl.int64) * width + column

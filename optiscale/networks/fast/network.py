@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch_geometric.nn import AttentionalAggregation, CGConv, TransformerConv
@@ -27,7 +29,7 @@ def why_not_fast(network: nn.Module) -> str | None:
     return None
 
 
-def fast_forward(network: OptiMetal, batch: FlatBatch) -> Prediction:
+def fast_forward(network: nn.Module, batch: FlatBatch) -> Prediction:
     """Predict the targets of every crystal of a flat batch.
 
     Parameters
@@ -43,15 +45,17 @@ def fast_forward(network: OptiMetal, batch: FlatBatch) -> Prediction:
     Prediction
         Equal to ``network(batch)`` in its plain form, up to rounding; rows of padding crystals are of no meaning.
     """
+    if not isinstance(network, OptiMetal):
+        raise TypeError(f"{type(network).__name__} has no fast form")
     atom = mlp(network.node_mlp, network.node_features(batch.atomic_number), batch.atoms)
     edge = mlp(network.edge_mlp, network.edge_features(batch.edge_length), batch.edges)
     if isinstance(network, OptiMetal3B):
         angle = mlp(network.angle_mlp, network.angle_features(batch.angle_cos), batch.angles)
         for block in network.blocks:
-            atom, edge, angle = triplet_block(block, atom, edge, angle, batch)
+            atom, edge, angle = triplet_block(cast(TripletBlock, block), atom, edge, angle, batch)
     else:
         for block in network.blocks:
-            atom = message_block(block, atom, edge, batch.bonds, batch.edges, batch.atoms)
+            atom = message_block(cast(MessageBlock, block), atom, edge, batch.bonds, batch.edges, batch.atoms)
     return readout(network, attention_pooling(network.pooling, atom, batch.atoms), batch)
 
 

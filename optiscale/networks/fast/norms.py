@@ -84,7 +84,7 @@ class _BatchNormReLU(Function):
         return out, batch_mean, batch_var
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         x, out, gain, mean, inverse, share = ctx.saved_tensors
         passed = at_least_float32(torch.where(out > 0, grad, 0.0))
         normed = (at_least_float32(x) - mean) * inverse
@@ -110,7 +110,7 @@ class _CrystalNorm(Function):
         return centred * inverse * gain + bias
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, gain, mean, inverse, share, ptr, crystal = ctx.saved_tensors
         normed = (x - mean) * inverse
         product = grad * normed
@@ -122,5 +122,5 @@ class _CrystalNorm(Function):
 
 
 def _weighted_sum(share: Tensor, x: Tensor) -> Tensor:
-    """Sum rows (n, W) with weights (n,); on a card the compiler merges the product, elsewhere a matrix product is best."""
+    """Sum rows (n, W) with weights (n,); on a card the compiler merges the product."""
     return (share.unsqueeze(1) * x).sum(0) if x.is_cuda else share @ x

@@ -102,7 +102,7 @@ class _SegmentSum(Function):
         return sum_segments(x, ptr, segment)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (segment,) = ctx.saved_tensors
         return grad.index_select(0, segment), None, None
 
@@ -115,7 +115,7 @@ class _GatherEnds(Function):
         return at_source.index_select(0, source) + at_target.index_select(0, target)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         source, target, ptr, by_source, source_ptr = ctx.saved_tensors
         if grad.is_cuda:
             from optiscale.networks.fast import cuda
@@ -138,7 +138,10 @@ class _Attend(Function):
         scale = 1 / math.sqrt(width // heads)
         with_edge = (key.index_select(0, source) + edge).view(shape)
         score = (query.index_select(0, target).view(shape) * with_edge).sum(-1) * scale
-        top = score.new_full((n, heads), -math.inf).index_reduce_(0, target, score, "amax")
+        if weight is not None:
+            score = score.masked_fill((weight == 0).unsqueeze(1), -math.inf)  # padding must not set the scale
+        index = target.long().unsqueeze(1).expand_as(score)
+        top = score.new_full((n, heads), torch.finfo(score.dtype).min).scatter_reduce_(0, index, score, "amax")
         p = torch.exp(score - top.index_select(0, target))
         if weight is not None:
             p = p * weight.unsqueeze(1)
@@ -151,7 +154,7 @@ class _Attend(Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         query, with_edge, carried, p, source, target = ctx.saved_tensors
         n, width = query.shape
         at_link = grad.index_select(0, target).view(carried.shape)

@@ -1,0 +1,134 @@
+"""The gather of a batch on a card: one kernel a kind of rows in place of thirty."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from optiscale.graphs.flat import FlatBatch, Links, Rows
+
+if TYPE_CHECKING:
+    from optiscale.graphs.merged import MergedGraphs, Shape
+
+_BLOCK = 128
+
+
+@triton.jit
+def gather_kernel(
+    start,
+    ptr,
+    weight,
+    value,
+    source,
+    target,
+    by_source,
+    into,
+    out_of,
+    to_crystal,
+    to_weight,
+    to_value,
+    to_source,
+    to_target,
+    to_by_source,
+    to_into,
+    to_out_of,
+    n_crystals,
+    size,
+    KIND: tl.constexpr,
+    KINDS: tl.constexpr,
+    LINKS: tl.constexpr,
+    ENDS: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """Copy the rows of one crystal; the programs after the crystals fill the padding.
+
+    `LINKS`: the rows connect those of the kind before. `ENDS`: those of the kind after connect them.
+    """
+    crystal = tl.program_id(0)
+    lane = tl.arange(0, BLOCK)
+    if crystal < n_crystals:
+        begin = tl.load(start + crystal * KINDS + KIND)
+        first = tl.load(ptr + crystal * KINDS + KIND)
+        end = tl.load(ptr + (crystal + 1) * KINDS + KIND)
+        for block in range(first, end, BLOCK):
+            place = block + lane
+            inside = place < end
+            flat = begin + place - first
+            tl.store(to_crystal + place, tl.zeros([BLOCK], dtype=tl.int32) + crystal, mask=inside)
+            tl.store(to_weight + place, tl.load(weight + flat, mask=inside), mask=inside)
+            tl.store(to_value + place, tl.load(value + flat, mask=inside), mask=inside)
+            if LINKS:
+                row = tl.load(ptr + crystal * KINDS + KIND - 1).to(tl.int32)
+                tl.store(to_source + place, tl.load(source + flat, mask=inside) + row, mask=inside)
+                tl.store(to_target + place, tl.load(target + flat, mask=inside) + row, mask=inside)
+                link = tl.load(by_source + flat, mask=inside) + first.to(tl.int32)
+                tl.store(to_by_source + place, link, mask=inside)
+            if ENDS:
+                link_first = tl.load(ptr + crystal * KINDS + KIND + 1).to(tl.int32)
+                tl.store(to_into + place, tl.load(into + flat, mask=inside) + link_first, mask=inside)
+                tl.store(to_out_of + place, tl.load(out_of + flat, mask=inside) + link_first, mask=inside)
+    else:
+        place = tl.load(ptr + n_crystals * KINDS + KIND) + (crystal - n_crystals) * BLOCK + lane
+        inside = place < size
+        nothing = tl.zeros([BLOCK], dtype=tl.int32)
+        tl.store(to_crystal + place, nothing + n_crystals - 1, mask=inside)
+        tl.store(to_weight + place, nothing.to(tl.float32), mask=inside)
+        tl.store(to_value + place, nothing + 1, mask=inside)
+        if LINKS:
+            tl.store(to_source + place, nothing, mask=inside)
+            tl.store(to_target + place, nothing, mask=inside)
+            tl.store(to_by_source + place, nothing, mask=inside)
+        if ENDS:
+            last = nothing + tl.load(ptr + n_crystals * KINDS + KIND + 1).to(tl.int32)
+            tl.store(to_into + place, last, mask=place <= size)
+            tl.store(to_out_of + place, last, mask=place <= size)
+
+
+def gather(graphs: MergedGraphs, rows: Tensor, shape: Shape) -> FlatBatch:
+    """Do the gather of `MergedGraphs.gather`."""
+    n = len(rows)
+    present, known = rows >= 0, rows.clamp(min=0)
+    start = graphs.table[known]
+    count = (graphs.table[known + 1] - start) * present.unsqueeze(1)
+    ptr = torch.cat([count.new_zeros(1, 3), count.cumsum(0)])
+    pointers = ptr.t().to(torch.int32).contiguous()
+    kinds: list[Any] = [graphs.atom, graphs.edge, *([graphs.angle] if graphs.angle is not None else [])]
+    gathered = []
+    for place, (kind, size) in enumerate(zip(kinds, shape, strict=False)):
+        crystal, source, target, by_source = (pointers.new_empty(size) for _ in range(4))
+        into, out_of = (pointers.new_empty(size + 1) for _ in range(2))
+        weight = torch.empty(size, dtype=torch.float32, device=rows.device)
+        value = torch.empty(size, dtype=kind.value.dtype, device=rows.device)
+        links, ends = place > 0, place + 1 < len(kinds)
+        own = (kind.source, kind.target, kind.by_source) if links else (kind.value,) * 3
+        after = (kinds[place + 1].into, kinds[place + 1].out_of) if ends else (kind.value,) * 2
+        grid = (n + -(-(size + 1) // _BLOCK),)
+        outputs = (crystal, weight, value, source, target, by_source, into, out_of)
+        gather_kernel[grid](
+            start, ptr, kind.weight, kind.value, *own, *after, *outputs, n, size, place, 3, links, ends, _BLOCK
+        )
+        gathered.append(
+            (Rows(crystal, pointers[place], weight, weight.sum()), value, source, target, by_source, into, out_of)
+        )
+    atom, edge = gathered[:2]
+    bonds = Links(edge[2], edge[3], atom[5], edge[4], atom[6])
+    angle = gathered[2] if graphs.angle is not None else edge
+    corners = Links(angle[2], angle[3], edge[5], angle[4], edge[6]) if graphs.angle is not None else bonds
+    return FlatBatch(
+        atomic_number=atom[1],
+        edge_length=edge[1],
+        angle_cos=angle[1] if graphs.angle is not None else edge[1][:0],
+        atoms=atom[0],
+        edges=edge[0],
+        angles=angle[0],
+        bonds=bonds,
+        corners=corners,
+        crystal_weight=present.to(torch.float32),
+        n_crystals=present.sum().to(torch.float32),
+        spectrum=graphs.spectrum[known] if graphs.spectrum is not None else None,
+        scalars=graphs.scalars[known],
+    )

@@ -1,0 +1,246 @@
+"""All graphs of a data set as flat tensors on one device, and batches gathered from them by index."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from optiscale.graphs.flat import FlatBatch, Links, Rows
+from optiscale.graphs.store import GraphStore
+
+
+class Shape(NamedTuple):
+    """Rows that a batch has room for: atoms, edges and angles, all merged (`optiscale.graphs.quotient`)."""
+
+    atoms: int
+    edges: int
+    angles: int
+
+
+_SPREAD = 4.0  # standard deviations of room above the mean size of a batch
+_LAST: dict[tuple[str, str, bool], MergedGraphs] = {}
+"""What the cells of a study that run one after the other share."""
+
+
+class _Kind(NamedTuple):
+    """Rows of all crystals: atoms, edges or angles."""
+
+    offset: Tensor
+    weight: Tensor
+    value: Tensor
+
+
+class _Links(NamedTuple):
+    """Edges or angles of all crystals; `into` and `out_of` say for each row they connect where its links begin."""
+
+    offset: Tensor
+    weight: Tensor
+    value: Tensor
+    source: Tensor
+    target: Tensor
+    by_source: Tensor
+    into: Tensor
+    out_of: Tensor
+
+
+class _Place(NamedTuple):
+    """Where the rows of a batch come from."""
+
+    flat: Tensor
+    crystal: Tensor
+    ptr: Tensor
+    valid: Tensor
+
+
+class MergedGraphs:
+    """Merged graphs and targets of a data set.
+
+    Parameters
+    ----------
+    store
+        The cached graphs.
+    device
+        Where the tensors live. On the CPU spectra stay memory-mapped.
+    angles
+        Whether angles are wanted.
+    """
+
+    def __init__(self, store: GraphStore, *, device: torch.device, angles: bool) -> None:
+        self.device = device
+        self.angles = angles
+        self.index_type = torch.int64 if device.type == "cpu" else torch.int32
+        self.offsets = {what: np.asarray(getattr(store, f"merged_{what}_offset")) for what in ("atom", "edge", "angle")}
+        self.atom = _Kind(self._offset("atom"), self._weight(store, "atom"), self._index(store.merged_atom_number))
+        self.edge = self._links(store, "edge", ("source", "target", "length"), self.atom.offset)
+        self.angle = self._links(store, "angle", ("first", "second", "cos"), self.edge.offset) if angles else None
+        offsets = [
+            self.atom.offset,
+            self.edge.offset,
+            self.angle.offset if self.angle is not None else self.edge.offset,
+        ]
+        self.table = torch.stack(offsets, dim=1)  # (M + 1, 3)
+        dataset = store.dataset
+        self.spectrum = _as_tensor(dataset.spectrum).to(device) if dataset.manifest.components else None
+        self.scalars = torch.from_numpy(np.array(dataset.scalars)).to(device)
+
+    @classmethod
+    def of(cls, store: GraphStore, *, device: torch.device, angles: bool) -> MergedGraphs:
+        """Return the merged graphs of a store, the last one again if it is the same."""
+        key = (str(store.folder), str(device), angles)
+        if key not in _LAST:
+            _LAST.clear()
+            _LAST[key] = cls(store, device=device, angles=angles)
+        return _LAST[key]
+
+    def batch(self, rows: np.ndarray) -> FlatBatch:
+        """Gather crystals `rows` (B,) into one batch without padding, on the device."""
+        shape = Shape(*(int(n) for n in self.sizes(rows).sum(axis=0)))
+        return self.gather(torch.from_numpy(np.asarray(rows, dtype=np.int64)).to(self.device), shape)
+
+    def _offset(self, what: str) -> Tensor:
+        return torch.from_numpy(self.offsets[what].astype(np.int64)).to(self.device)
+
+    def _index(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.asarray(array).astype(np.int32)).to(self.device, self.index_type)
+
+    def _weight(self, store: GraphStore, what: str) -> Tensor:
+        return torch.from_numpy(getattr(store, f"merged_{what}_weight").astype(np.float32)).to(self.device)
+
+    def _links(self, store: GraphStore, what: str, names: tuple[str, str, str], ends: Tensor) -> _Links:
+        source, target, value = (np.asarray(getattr(store, f"merged_{what}_{name}")) for name in names)
+        offset = self._offset(what)
+        sources, targets = self._index(source), self._index(target)
+        by_source, into, out_of = _orders(sources, targets, offset, ends)
+        return _Links(
+            offset=offset,
+            weight=self._weight(store, what),
+            value=torch.from_numpy(value.astype(np.float32)).to(self.device),
+            source=sources,
+            target=targets,
+            by_source=by_source.to(self.index_type),
+            into=into.to(self.index_type),
+            out_of=out_of.to(self.index_type),
+        )
+
+    def sizes(self, rows: np.ndarray) -> np.ndarray:
+        """Atoms, edges and angles (…, 3) of crystals `rows` (…)."""
+        counts = [self.offsets[what][rows + 1] - self.offsets[what][rows] for what in ("atom", "edge", "angle")]
+        if not self.angles:
+            counts[2] = np.zeros_like(counts[2])
+        return np.stack(counts, axis=-1)
+
+    def gather(self, rows: Tensor, shape: Shape) -> FlatBatch:
+        """Gather crystals into one batch of a given shape; nothing here waits for the device.
+
+        Parameters
+        ----------
+        rows
+            (B,) int64 rows of the data set on the device; -1 leaves a place empty.
+        shape
+            Room, at least what the crystals need.
+        """
+        if self.device.type == "cuda":
+            from optiscale.graphs import cuda
+
+            return cuda.gather(self, rows, shape)
+        present = rows >= 0
+        known = rows.clamp(min=0)
+        atom = self._place(self.atom, known, present, shape.atoms)
+        edge = self._place(self.edge, known, present, shape.edges)
+        edge_length, edges, bonds = self._gather_links(self.edge, edge, atom)
+        if self.angle is not None:
+            angle = self._place(self.angle, known, present, shape.angles)
+            angle_cos, angles, corners = self._gather_links(self.angle, angle, edge)
+        else:
+            angle_cos, angles, corners = edge_length[:0], edges, bonds
+        return FlatBatch(
+            atomic_number=torch.where(atom.valid, self.atom.value[atom.flat], 1),
+            edge_length=torch.where(edge.valid, edge_length, 1.0),
+            angle_cos=angle_cos,
+            atoms=self._rows(self.atom, atom),
+            edges=edges,
+            angles=angles,
+            bonds=bonds,
+            corners=corners,
+            crystal_weight=present.to(torch.float32),
+            n_crystals=present.sum().to(torch.float32),
+            spectrum=self.spectrum[known] if self.spectrum is not None else None,
+            scalars=self.scalars[known],
+        )
+
+    def _place(self, kind: _Kind | _Links, rows: Tensor, present: Tensor, size: int) -> _Place:
+        start = kind.offset[rows]
+        count = (kind.offset[rows + 1] - start) * present
+        ptr = torch.cat([count.new_zeros(1), count.cumsum(0)])
+        position = torch.arange(size, device=self.device)
+        crystal = torch.searchsorted(ptr[1:], position, right=True).clamp(max=len(rows) - 1)
+        valid = position < ptr[-1]
+        flat = torch.where(valid, start[crystal] + position - ptr[crystal], 0)
+        return _Place(flat, crystal.to(self.index_type), ptr.to(self.index_type), valid)
+
+    def _rows(self, kind: _Kind | _Links, place: _Place) -> Rows:
+        weight = kind.weight[place.flat] * place.valid
+        return Rows(place.crystal, place.ptr, weight, weight.sum())
+
+    def _gather_links(self, kind: _Links, place: _Place, ends: _Place) -> tuple[Tensor, Rows, Links]:
+        """Values, rows and links; `ends` are the rows that the links connect."""
+        first = ends.ptr[place.crystal]
+        source = torch.where(place.valid, kind.source[place.flat] + first, 0)
+        target = torch.where(place.valid, kind.target[place.flat] + first, 0)
+        by_source = torch.where(place.valid, kind.by_source[place.flat] + place.ptr[place.crystal], 0)
+        begin, last = place.ptr[ends.crystal], place.ptr[-1:]
+        into = torch.cat([torch.where(ends.valid, kind.into[ends.flat] + begin, last), last])
+        out_of = torch.cat([torch.where(ends.valid, kind.out_of[ends.flat] + begin, last), last])
+        return kind.value[place.flat], self._rows(kind, place), Links(source, target, into, by_source, out_of)
+
+
+def _as_tensor(array: np.ndarray) -> Tensor:
+    """Return a tensor over a memory-mapped array; it is only read, which torch cannot be told."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*not writable.*")
+        return torch.from_numpy(array)
+
+
+def _orders(source: Tensor, target: Tensor, offset: Tensor, ends: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Order the links of each crystal by source; say where the links into and out of each row begin.
+
+    Links and rows are counted within their crystal; `offset` and `ends` (M + 1,) are the first of each crystal.
+    """
+    crystals = torch.arange(len(offset) - 1, device=offset.device)
+    of_link = torch.repeat_interleave(crystals, offset.diff())
+    of_row = torch.repeat_interleave(crystals, ends.diff())
+    rows = torch.arange(len(of_row), device=offset.device)
+    sources, by_source = torch.sort(source + ends[of_link], stable=True)
+    begin = offset[of_row]
+    into = torch.searchsorted(target + ends[of_link], rows) - begin
+    out_of = torch.searchsorted(sources, rows) - begin
+    return by_source - offset[of_link], into, out_of
+
+
+def room(graphs: MergedGraphs, rows: np.ndarray, batch_size: int) -> Shape:
+    """Return the shape that nearly every random batch of `batch_size` of the crystals `rows` fits into."""
+    sizes = graphs.sizes(rows).astype(float)
+    wanted = batch_size * sizes.mean(axis=0) + _SPREAD * np.sqrt(batch_size) * sizes.std(axis=0)
+    most = np.sort(sizes, axis=0)[-batch_size:].sum(axis=0)
+    return rounded(np.minimum(wanted, most))
+
+
+def exact_room(graphs: MergedGraphs, batches: Sequence[np.ndarray]) -> Shape:
+    """Return the smallest shape that each of these batches fits into."""
+    return rounded(np.max([graphs.sizes(rows).sum(axis=0) for rows in batches], axis=0))
+
+
+def rounded(sizes: np.ndarray) -> Shape:
+    """Return the shape with a little more room than `sizes` (3,)."""
+    # a multiple of 64 rows: matrix products are quickest so
+    return Shape(*(int(-(-size // 64) * 64) if size > 0 else 0 for size in sizes))
+
+
+def fits(graphs: MergedGraphs, rows: np.ndarray, shape: Shape) -> bool:
+    """Whether a batch of the crystals `rows` (-1 for none) fits into a shape."""
+    return bool((graphs.sizes(rows[rows >= 0]).sum(axis=0) <= np.array(shape)).all())

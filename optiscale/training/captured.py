@@ -1,0 +1,207 @@
+"""A training step and a validation pass on a card, compiled once and replayed without the host."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.nn import Linear
+
+from optiscale.graphs import MergedGraphs
+from optiscale.graphs.flat import FlatBatch
+from optiscale.graphs.merged import Shape, rounded
+from optiscale.networks.fast import fast_forward
+from optiscale.training.losses import batch_losses
+
+_WARM_UP = 3  # runs before the capture: compilers and libraries set themselves up in the first
+
+
+class Captured:
+    """Work on a card that is recorded once and replayed: the launches of a thousand kernels for the price of one.
+
+    Parameters
+    ----------
+    work
+        Reads and writes tensors that stay where they are; never waits for the card.
+    """
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self.work = work
+        self._runs = 0
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._stream = torch.cuda.Stream()
+
+    def __call__(self) -> None:
+        """Do the work once."""
+        if self._graph is not None:
+            self._graph.replay()
+            return
+        self._runs += 1
+        if self._runs <= _WARM_UP:
+            self._stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(self._stream):
+                self.work()
+            torch.cuda.current_stream().wait_stream(self._stream)
+            return
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self.work()
+        self._graph = graph
+        self._graph.replay()
+
+
+class LowerCopy:
+    """A network whose linear layers are in bfloat16, kept equal to one in float32.
+
+    Automatic mixed precision casts each weight where it is used; this casts all at once, and their gradients back.
+
+    Parameters
+    ----------
+    network
+        In float32; keeps the weights that are trained, and the statistics of batch norms.
+    precision
+        "bf16-mixed"; with "32-true" the copy is the network itself.
+    """
+
+    def __init__(self, network: nn.Module, precision: str) -> None:
+        self.network = network
+        self.copy = network
+        self.lowered: list[tuple[Tensor, Tensor]] = []
+        if precision == "bf16-mixed":
+            shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
+            self.copy = copy.deepcopy(network, shared)
+            for mine in self.copy.modules():
+                if isinstance(mine, nn.Linear | Linear):
+                    self.lowered += [(_lower(mine, name), weight) for name, weight in mine.named_parameters()]
+        self.same = [weight for weight in network.parameters() if all(weight is not high for _, high in self.lowered)]
+        for _, high in self.lowered:
+            high.grad = torch.zeros_like(high)
+
+    def refresh(self) -> None:
+        """Take over the weights."""
+        if self.lowered:
+            with torch.no_grad():
+                torch._foreach_copy_([low for low, _ in self.lowered], [high for _, high in self.lowered])
+
+    def backward(self, loss: Tensor) -> None:
+        """Set the gradients of the network's weights to those of a loss."""
+        gradients = torch.autograd.grad(loss, [*(low for low, _ in self.lowered), *self.same])
+        n_lowered = len(self.lowered)
+        if n_lowered:
+            taken = [high.grad for _, high in self.lowered if high.grad is not None]
+            torch._foreach_copy_(taken, gradients[:n_lowered])
+        for weight, gradient in zip(self.same, gradients[n_lowered:], strict=True):
+            weight.grad = gradient
+
+
+def _lower(layer: nn.Module, name: str) -> Tensor:
+    """Put a bfloat16 weight in the place of one in float32; return it."""
+    low = nn.Parameter(getattr(layer, name).detach().to(torch.bfloat16))
+    setattr(layer, name, low)
+    return low
+
+
+class CapturedRun:
+    """Training steps and validation of one network on one card.
+
+    Parameters
+    ----------
+    network
+        On the card.
+    graphs
+        All crystals, on the card.
+    optimizer
+        Capturable, its rate a tensor; None for validation alone.
+    precision
+        "bf16-mixed" or "32-true".
+    clip
+        Largest norm of the gradients.
+    places
+        Components and scalars of the data set that the network predicts.
+    shape, batch_size
+        Room for the rows and crystals of a training batch; one that needs more is computed without capture.
+    compile_
+        Whether to compile; without it the step is captured as it is.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        graphs: MergedGraphs,
+        optimizer: torch.optim.Optimizer | None,
+        *,
+        precision: str,
+        clip: float,
+        places: tuple[list[int], list[int]],
+        shape: Shape,
+        batch_size: int,
+        compile_: bool = True,
+    ) -> None:
+        self.graphs = graphs
+        self.optimizer = optimizer
+        self.clip = clip
+        self.components, self.scalars = places
+        self.lower = LowerCopy(network, precision)
+        device = graphs.device
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+        self.validation_sums = torch.zeros(2, dtype=torch.float64, device=device)
+        self.shape = shape
+        self._rows = torch.full((batch_size,), -1, dtype=torch.int64, device=device)
+        self._loss = torch.compile(self._batch_loss, fullgraph=True, dynamic=False) if compile_ else self._batch_loss
+        self._sums = torch.compile(self._batch_sums, fullgraph=True, dynamic=False) if compile_ else self._batch_sums
+        self._step = Captured(lambda: self._train(self._loss, self._rows, self.shape))
+        self._evaluations: dict[Any, Captured] = {}
+
+    def step(self, rows: Tensor, *, fitting: bool) -> None:
+        """Take a step on the crystals `rows` (B,), -1 for none; one that does not fit is done without capture."""
+        if fitting and len(rows) == len(self._rows):
+            self._rows.copy_(rows)
+            self._step()
+        else:
+            need = self.graphs.sizes(rows[rows >= 0].cpu().numpy()).sum(axis=0)
+            self._train(self._batch_loss, rows, rounded(need))
+
+    def validate(self, rows: Tensor, shape: Shape) -> None:
+        """Add the losses of the crystals `rows` (B,), -1 for none, to `validation_sums`; `shape` has room for them."""
+        key = (len(rows), shape)
+        if key not in self._evaluations:
+            static = torch.empty_like(rows)
+            self._evaluations[key] = Captured(lambda: self._evaluate(static, shape))
+            self._evaluations[key].rows = static  # type: ignore[attr-defined]
+        captured = self._evaluations[key]
+        captured.rows.copy_(rows)  # type: ignore[attr-defined]
+        captured()
+
+    def _batch_loss(self, batch: FlatBatch) -> Tensor:
+        """Mean loss of a batch."""
+        return (self._losses(batch).sum(dim=0) * batch.crystal_weight).sum() / batch.n_crystals
+
+    def _batch_sums(self, batch: FlatBatch) -> Tensor:
+        """Sum both losses over a batch: (2,) float64."""
+        return (self._losses(batch).double() * batch.crystal_weight).sum(dim=1)
+
+    def _losses(self, batch: FlatBatch) -> Tensor:
+        prediction = fast_forward(self.lower.copy, batch)
+        return torch.stack(batch_losses(prediction, batch, components=self.components, scalars=self.scalars))
+
+    def _train(self, loss_of: Callable[[FlatBatch], Tensor], rows: Tensor, shape: Shape) -> None:
+        self.lower.copy.train()
+        self.lower.refresh()
+        batch = self.graphs.gather(rows, shape)
+        loss = loss_of(batch)
+        self.lower.backward(loss)
+        torch.nn.utils.clip_grad_norm_(self.lower.network.parameters(), self.clip)
+        if self.optimizer is None:
+            raise ValueError("a run without an optimizer cannot be trained")
+        self.optimizer.step()
+        self.loss_sum += loss.detach().double() * batch.n_crystals
+
+    @torch.no_grad()
+    def _evaluate(self, rows: Tensor, shape: Shape) -> None:
+        self.lower.copy.eval()
+        self.lower.refresh()
+        self.validation_sums += self._sums(self.graphs.gather(rows, shape))

@@ -1,0 +1,122 @@
+"""The LightningModule of a card that holds the whole data set: many captured steps in one of Lightning's."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from optiscale.datamodule.chunks import Chunk, ResidentDataModule
+from optiscale.graphs.merged import Shape
+from optiscale.training.captured import CapturedRun
+from optiscale.training.module import OpticalModule, schedule_factor
+
+
+class ResidentModule(OpticalModule):
+    """A network in training, its steps replayed on the card; results as those of `OpticalModule`, up to rounding.
+
+    Optimization is manual in Lightning's sense: a training step of Lightning is a chunk of batches. Its count of steps
+    is kept true, so that the length, the schedule, checkpoints and the recorder go by the same steps.
+    """
+
+    def __init__(self, network: torch.nn.Module, **parts: Any) -> None:
+        super().__init__(network, **parts)
+        self.automatic_optimization = False
+        self._run: CapturedRun | None = None
+        self._evaluation_room = Shape(0, 0, 0)
+
+    def setup(self, stage: str) -> None:  # noqa: ARG002
+        """Forget what was captured: Lightning moves the weights between its stages."""
+        self._run = None
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:  # noqa: ARG002
+        """Bring the row numbers to the card, and wait until they are there.
+
+        Lightning does not wait; where a card reads pageable memory directly, the numbers may by then be others.
+        """
+        return batch._replace(rows=batch.rows.to(device))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:  # type: ignore[override]
+        """AdamW that can be captured; `training_step` sets its rate."""
+        rate = torch.tensor(self.lr, dtype=torch.float32, device=self.device)
+        return torch.optim.AdamW(
+            self.parameters(), lr=rate, weight_decay=self.weight_decay, fused=True, capturable=True
+        )
+
+    def on_train_batch_start(self, batch: Any, batch_index: int) -> None:
+        """Leave the rate to `training_step`."""
+
+    def training_step(self, chunk: Chunk, batch_index: int) -> None:  # type: ignore[override]  # noqa: ARG002
+        """Take a step on each batch of a chunk."""
+        run, done = self._captured(), self.trainer.global_step
+        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        with torch.autocast("cuda", enabled=False):  # the captured step has its own precisions
+            for step, (rows, fitting) in enumerate(zip(chunk.rows, chunk.fitting, strict=True), start=done):
+                wanted = self._rate(step)
+                if wanted != self.rate_used:
+                    rate.fill_(wanted)
+                    self.rate_used = wanted
+                run.step(rows, fitting=fitting)
+        self._train_count += chunk.n
+        self.graphs_seen += chunk.n
+        steps = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+        for count in (steps.total, steps.current):
+            count.ready += len(chunk.rows)
+            count.completed += len(chunk.rows)
+
+    def on_validation_epoch_start(self) -> None:
+        """Start the sums over."""
+        run = self._captured()
+        run.validation_sums.zero_()
+        self._val_sums, self._val_count = run.validation_sums, 0
+
+    def validation_step(self, chunk: Chunk, batch_index: int) -> None:  # type: ignore[override]  # noqa: ARG002
+        """Add the batches of a chunk to the sums."""
+        run = self._captured()
+        with torch.autocast("cuda", enabled=False):
+            for rows in chunk.rows:
+                run.validate(rows, self._evaluation_room)
+        self._val_count += chunk.n
+
+    def take_train_loss(self) -> float:
+        """Return the mean training loss since the last call (NaN if there was no step)."""
+        mean = float(self._train_sum) / self._train_count if self._train_count else math.nan
+        self._train_sum.zero_()
+        self._train_count = 0
+        return mean
+
+    def _rate(self, step: int) -> float:
+        length, data = self.config.length, self._data()
+        count = step // data.batches_an_epoch if length.unit == "epochs" else step
+        return self.lr * schedule_factor(self.config.schedule, length, self.lr)(count)
+
+    def _captured(self) -> CapturedRun:
+        """Return what is captured; made anew where it was forgotten."""
+        if self._run is None:
+            data = self._data()
+            graphs = data.hold(self.device)
+            optimizers = self.trainer.optimizers
+            for group in optimizers[0].param_groups if optimizers else ():
+                group["lr"] = torch.as_tensor(float(group["lr"]), dtype=torch.float32, device=self.device)
+            self._run = CapturedRun(
+                self.network,
+                graphs,
+                optimizers[0] if optimizers else None,
+                precision=self.config.precision,
+                clip=self.config.gradient_clip,
+                places=(self.components, self.scalars),
+                shape=data.room,
+                batch_size=data.rows_a_batch,
+            )
+            self._run.loss_sum += self._train_sum.to(self.device)
+            self._train_sum = self._run.loss_sum
+            self._evaluation_room = data.evaluation_room("validation")
+            self.rate_used = math.nan
+        return self._run
+
+    def _data(self) -> ResidentDataModule:
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if not isinstance(data, ResidentDataModule):
+            raise TypeError(f"a resident module needs a ResidentDataModule, not {type(data).__name__}")
+        return data
