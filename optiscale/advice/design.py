@@ -27,7 +27,8 @@ Array = NDArray[np.float64]
 
 DRAWS = 400
 EXPLORED = 0.2
-"""Share of the draws that goes evenly to all laws that the points support, whatever their held-out error."""
+"""Share of the draws that goes evenly to all laws that the points support, whatever their held-out error; and share of
+what a cell is worth that goes to what it tells about the losses of all other cells."""
 _POWERS = (0.0, 0.5, 1.0)
 _OUTSIDE = 0.025  # share of the draws at either end that is drawn in: a covariance must not hang on a few of them
 _NOTHING = 1e-4  # relative fall of the variance below which a run tells nothing
@@ -154,10 +155,11 @@ def further_noise(beliefs: Beliefs, done: Array, more: Array) -> Array:
 
 @dataclass(frozen=True)
 class Picks:
-    """Cells in the order to run them, and what is left of the variance of each answer, as a share."""
+    """Cells in the order to run them, what is left of the variance of each answer, as a share, and the plan's score."""
 
     cells: tuple[int, ...]
     left: Array
+    score: float
 
 
 def pick(
@@ -171,8 +173,10 @@ def pick(
 ) -> Picks:
     """Choose cells within a budget.
 
-    Greedy by the fall of the answers' variances over cost^p for p = 0, 1/2 and 1: cheap cells first is best where they
-    tell anything, dear ones where only they do. The plan that leaves the least variance is taken.
+    Greedy by what a cell tells over cost^p for p = 0, 1/2 and 1: cheap cells first is best where they tell anything,
+    dear ones where only they do. The plan that leaves the least variance is taken. What a cell tells is the relative
+    fall of the answers' variances, and to a fifth that of all candidates' losses: with few points the answer's own
+    covariances are poorly known, and what is learned about the whole grid is never lost.
 
     Parameters
     ----------
@@ -190,7 +194,7 @@ def pick(
         Seeds of a cell at most.
     """
     plans = [_greedy(beliefs, cost, done, budget, power, together, most_seeds) for power in _POWERS]
-    return min(plans, key=lambda plan: float(np.mean(np.log(np.maximum(plan.left, 1e-12)))))
+    return min(plans, key=lambda plan: plan.score)
 
 
 def _greedy(
@@ -198,21 +202,27 @@ def _greedy(
 ) -> Picks:
     a = beliefs.answers.shape[1]
     covariance = beliefs.covariance.copy()
-    first = np.maximum(np.diag(covariance)[:a].copy(), 1e-300)
+    first = np.maximum(np.diag(covariance).copy(), 1e-300)
     seeds, left = done.astype(float).copy(), budget
     picked: list[int] = []
     price = together * cost
     while True:
         noise = further_noise(beliefs, seeds, np.full_like(seeds, together))
         own = np.maximum(np.diag(covariance)[a:], 0.0)
-        fall = covariance[:a, a:] ** 2 / (own + noise) / np.maximum(np.diag(covariance)[:a, None], 1e-300)
-        told = fall.mean(axis=0)
-        open_ = (price <= left * (1 + 1e-9)) & (seeds + together <= most_seeds) & (told > _NOTHING)
-        if not open_.any():
-            return Picks(tuple(picked), np.diag(covariance)[:a] / first)
-        best = int(np.argmax(np.where(open_, told / price**power, -np.inf)))
+        fall = covariance[:, a:] ** 2 / (own + noise) / np.maximum(np.diag(covariance)[:, None], 1e-300)
+        affordable = (price <= left * (1 + 1e-9)) & (seeds + together <= most_seeds)
+        if not (affordable & (fall[:a].mean(axis=0) > _NOTHING)).any():
+            remains = np.diag(covariance) / first
+            return Picks(tuple(picked), remains[:a], float(_weighed(np.log(np.maximum(remains, 1e-12)), a)))
+        worth = _weighed(fall, a) / price**power
+        best = int(np.argmax(np.where(affordable, worth, -np.inf)))
         row = covariance[:, a + best].copy()
         covariance -= np.outer(row, row) / (own[best] + noise[best])
         seeds[best] += together
         left -= float(price[best])
         picked.append(best)
+
+
+def _weighed(values: Array, a: int) -> Array:
+    """Mean over the first `a` rows, the answers, with a share for that over the rest, the cells."""
+    return np.asarray((1.0 - EXPLORED) * values[:a].mean(axis=0) + EXPLORED * values[a:].mean(axis=0))

@@ -147,7 +147,8 @@ def plan_next(
     price = np.broadcast_to(np.asarray(cost(n, d), dtype=float), n.shape)
     if not (np.isfinite(price).all() and (price > 0).all()):
         raise UserError("the cost of a candidate cell is not a positive number: give another column or function")
-    picks = pick(beliefs, price, done, budget, most_seeds=max(SEEDS, int(done.max())))
+    most = max(SEEDS, int(done.max()))
+    picks = pick(beliefs, price, done, budget, most_seeds=most)
     spent = np.cumsum([price[i] for i in picks.cells])
     seeds = _seeds_for(cells, picks.cells, made)
     runs = [
@@ -162,7 +163,7 @@ def plan_next(
         spent=float(spent[-1]) if len(spent) else 0.0,
         made=float(np.sum(np.asarray(cost(n, d)) * done)),
         level=level,
-        notes=_notes(series, runs, float(price.min()), budget),
+        notes=_notes(series, runs, float(price.min()), budget, full=bool((done >= most).all())),
     )
 
 
@@ -218,10 +219,11 @@ def _expected(answer: Any, beliefs: Beliefs, index: int, left: float, level: flo
     )
 
 
-def _notes(series: Series, runs: Sequence[NextRun], cheapest: float, budget: float) -> tuple[str, ...]:
+def _notes(series: Series, runs: Sequence[NextRun], cheapest: float, budget: float, *, full: bool) -> tuple[str, ...]:
     notes = []
     if not runs:
         why = f"the cheapest costs {cheapest:.3g}" if cheapest > budget else "none tells anything more"
+        why = "every cell has its seeds: name further sizes, --data D or --params N" if full else why
         notes.append(f"no run within the budget of {budget:.3g}: {why}")
     if choice_of(series).noise is None:
         notes.append("no scatter of seeds is known: the residuals stand for it")

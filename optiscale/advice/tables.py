@@ -10,6 +10,7 @@ from optiscale.advice.next_runs import Plan
 from optiscale.advice.targets import TargetForecast
 
 _BEYOND = 1.01
+_PLAIN = 1e12  # sizes below it are written out
 
 
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> str:
@@ -107,8 +108,8 @@ def plan_table(plan: Plan, unit: str) -> str:
     ]
     notes = [
         *(
-            f"{one.answer}: now {one.value:.4g} [{one.low:.4g}, {one.high:.4g}]; expected after these runs "
-            f"[{one.then_low:.4g}, {one.then_high:.4g}], {one.left:.2f} of the width"
+            f"{one.answer}: now {number(one.value)} {span(one.low, one.high)}; expected after these runs "
+            f"{span(one.then_low, one.then_high)}, {one.left:.2f} of the width"
             for one in plan.expected
         ),
         f"{100 * plan.level:.0f} % intervals; the runs made so far cost {plan.made:.3g} {unit}, these {plan.spent:.3g}",
@@ -128,8 +129,8 @@ def times(beyond: float) -> str:
 
 
 def number(value: float) -> str:
-    """Write a loss with four significant digits."""
-    return f"{value:.4g}"
+    """Write a loss, or a size, with four significant digits."""
+    return f"{float(f'{value:.4g}'):,.0f}" if 1e4 <= abs(value) < _PLAIN else f"{value:.4g}"
 
 
 def span(low: float, high: float) -> str:

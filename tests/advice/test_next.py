@@ -130,6 +130,12 @@ def test_a_loss_to_come_is_pinned_down_by_runs_towards_it():
     assert plan.expected[0].low < truth < plan.expected[0].high
 
 
+def test_a_study_whose_cells_have_their_seeds_needs_further_sizes(corner):
+    plan = plan_next(corner, COST, 1e15, ["D_c"], laws=LAWS)
+    assert plan.runs == ()
+    assert "name further sizes" in plan.notes[0]
+
+
 def test_answers_are_read(corner):
     assert answer_of("D_c", corner).is_length
     assert answer_of("alpha", corner).has("kaplan")
@@ -163,6 +169,6 @@ def test_a_network_with_too_few_sizes_is_one_line():
 
 
 def test_a_budget_for_nothing_is_said(corner):
-    plan = plan_next(corner, COST, 1.0, ["D_c"], laws=LAWS)
+    plan = plan_next(corner, COST, 1.0, ["D_c"], D=MAP_D, laws=LAWS)
     assert plan.runs == ()
-    assert plan.notes[0].startswith("no run within the budget of 1")
+    assert plan.notes[0].startswith("no run within the budget of 1: the cheapest costs")
