@@ -1,11 +1,16 @@
-"""A network of a user that raises, or takes its process with it."""
+"""A network of a user that raises, takes its process with it, hangs, is slow, or gives no number."""
 
 from __future__ import annotations
 
+import math
 import os
 import signal
+import time
+from pathlib import Path
 
 import torch
+
+from optiscale.networks import Prediction, TargetSpec
 
 
 class Broken(torch.nn.Module):
@@ -13,15 +18,36 @@ class Broken(torch.nn.Module):
 
     needs_angles = False
 
-    def __init__(self, *, how: str, **_: object) -> None:
+    def __init__(self, *, targets: TargetSpec, how: str, once: str | None = None, **_: object) -> None:
         super().__init__()
+        self.size = (targets.n_omega, len(targets.components))
         self.how = how
+        self.once = None if once is None else Path(once)
         self.weight = torch.nn.Parameter(torch.zeros(1))
 
-    def forward(self, batch: object) -> None:
-        if self.how == "die" and _in_training():
-            os.kill(os.getpid(), signal.SIGKILL)
-        raise ValueError("no good")
+    def forward(self, batch: object) -> Prediction:
+        if _in_training() and not self._was_wrong():
+            if self.how == "die":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if self.how == "freeze":
+                os.kill(os.getpid(), signal.SIGSTOP)
+            if self.how == "sleep":
+                time.sleep(1e6)
+        if self.how == "slow" and self.training and _in_training():
+            time.sleep(0.5)
+        if self.how in ("raise", "die"):
+            raise ValueError("no good")
+        n = batch.n_crystals  # type: ignore[attr-defined]
+        value = self.weight * (math.nan if self.how == "nan" else 1.0)
+        return Prediction(value.expand(n, *self.size), value.expand(n, 1))
+
+    def _was_wrong(self) -> bool:
+        """Whether this run went wrong before, if once is enough."""
+        if self.once is None:
+            return False
+        there = self.once.exists()
+        self.once.touch()
+        return there
 
 
 def _in_training() -> bool:

@@ -8,7 +8,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,7 +131,7 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
 def wait_for_a_run(out: Path, program: Program, chance: random.Random) -> None:
     """Wait until a run is on its way, and then some random part of its time."""
     wait_for(lambda: begun(out) > 0 or not program.alive(), f"a run in {out}")
-    time.sleep(chance.uniform(0, 1.5))
+    time.sleep(chance.uniform(0, 0.5))
 
 
 def kill_workers(program: Program, out: Path, chance: random.Random, kills: int) -> int:
@@ -204,19 +204,22 @@ def kill_scheduler(study: Path, out: Path, chance: random.Random, workers: int =
 
 @contextmanager
 def dask_cluster(
-    folder: Path, *, workers: int = 2, env: dict[str, str] | None = None
+    folder: Path, *, workers: int = 2, first: Sequence[str] = ()
 ) -> Iterator[tuple[str, subprocess.Popen[bytes], list[subprocess.Popen[bytes]]]]:
-    """A Dask scheduler and workers as processes of their own, as on several machines."""
+    """A Dask scheduler and workers as processes of their own, as on several machines.
+
+    `first` stands before the command of the first worker.
+    """
     place = folder / f"scheduler-{time.monotonic_ns()}.json"
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    common = {"env": {**os.environ, **(env or {})}, **quiet}
+    common: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     python = [sys.executable, "-m"]
     options = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(place)]
-    scheduler = subprocess.Popen([*python, "distributed.cli.dask_scheduler", *options], **common)  # type: ignore[call-overload]
+    scheduler = subprocess.Popen([*python, "distributed.cli.dask_scheduler", *options], **common)
     wait_for(place.exists, "the scheduler")
     work = ["distributed.cli.dask_worker", "--nthreads", "1", "--no-dashboard", "--death-timeout", "60"]
     places = ["--local-directory", str(folder), "--scheduler-file", str(place), "--host", "127.0.0.1"]
-    started = [subprocess.Popen([*python, *work, *places], **common) for _ in range(workers)]  # type: ignore[call-overload]
+    before = [first, *([()] * (workers - 1))]
+    started = [subprocess.Popen([*words, *python, *work, *places], **common) for words in before]
     try:
         wait_for(lambda: bool(place.read_text().strip()), "its address")
         yield json.loads(place.read_text())["address"], scheduler, started

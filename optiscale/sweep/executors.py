@@ -198,7 +198,8 @@ def job_options(system: str, cluster: Cluster) -> dict[str, Any]:
         memory = cluster.memory.replace(" ", "").replace("iB", "B").lower()
         more = {"resource_spec": f"select=1:ncpus={cluster.cores}:mem={memory}{gpus}"}
     stop_after = cluster.walltime_s - cluster.stop_before_s
-    lifetime = cluster.walltime_s - cluster.stop_before_s // 4  # a worker that could not stop its run in time
+    # a worker that could not stop its run in time
+    lifetime = ["--lifetime", f"{cluster.walltime_s - cluster.stop_before_s // 4}s"] if cluster.stop_before_s else []
     return {
         "cores": 1,  # threads of the worker
         "processes": 1,
@@ -214,7 +215,7 @@ def job_options(system: str, cluster: Cluster) -> dict[str, Any]:
             f"export {STOP_AT}=$(( $(cut -d. -f1 /proc/uptime) + {stop_after} ))",
             f"export OMP_NUM_THREADS={cluster.cores}",
         ],
-        "worker_extra_args": ["--memory-limit", "0", "--lifetime", f"{lifetime}s"],
+        "worker_extra_args": ["--memory-limit", "0", *lifetime],
         ("project" if system == "lsf" else "account"): cluster.account,
         **more,
     }

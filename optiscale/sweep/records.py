@@ -153,9 +153,10 @@ def merge(records: Sequence[dict[str, Any]], out: Path) -> pd.DataFrame:
         raise UserError(f"{out}: records of {len(hashes)} data sets ({', '.join(hashes)}); they make no study together")
     runs = runs.sort_values(IDENTITY, ignore_index=True)
     columns = ["cell", "model", "D", "width", "N", "seed", "subset_seed"]
+    of_cell = {record["cell"]: record for record in records}
     curves = [
         pd.read_parquet(path).assign(**{name: record[name] for name in columns})
-        for record in records
+        for record in (of_cell[cell] for cell in runs["cell"])
         if (path := out / "cells" / str(record["cell"]) / CURVE).exists()
     ]
     curves = [curve for curve in curves if len(curve)]

@@ -99,7 +99,7 @@ def _opened(source: str, data_hash: str, address: str) -> OpticalDataset:
     """Open the data set of the study, and no other."""
     try:
         dataset = open_source(source)
-    except UserError as error:
+    except (UserError, OSError) as error:
         raise UnfitWorkerError(address, str(error)) from error
     if dataset.hash != data_hash:
         raise UnfitWorkerError(address, f"{source} is another data set there ({dataset.hash}, wanted {data_hash})")

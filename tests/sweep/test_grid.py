@@ -151,7 +151,7 @@ def test_results_of_another_config_or_data_set_are_refused(dataset: OpticalDatas
     content = study_content(dataset.folder)
     content["training"]["batch_size"] = 5  # type: ignore[index]
     with pytest.raises(
-        UserError, match="config .*: models.2B.training.batch_size was 4, is 5; keep both with --branch"
+        UserError, match=r"config .*: models\.2B\.training\.batch_size was 4, is 5; keep both with --branch"
     ):
         run_grid(parse_study(content), done)
     other = make_dataset(tmp_path / "other", n=29)
