@@ -128,7 +128,7 @@ def plan_table(evidence: Evidence) -> Table:
     """Make a row a network and size N: its data sizes, seeds, runs, failures and cost."""
     rows = evidence.rows
     keys = [name for name in ("study", "model", "message_passing", "width", "N") if name in rows.columns]
-    keys = [name for name in keys if name == "N" or len(set(rows[name].fillna(""))) > 1 or name == "model"]
+    keys = [name for name in keys if name == "N" or len(rows[name].drop_duplicates()) > 1 or name == "model"]
     table = []
     has = set(rows.columns)
     for _, part in rows.groupby(keys, sort=True, dropna=False):

@@ -184,6 +184,17 @@ def test_too_few_sizes_for_a_law_still_make_a_page(tmp_path: Path) -> None:
     assert figures(text) == {}
 
 
+def test_a_network_without_a_width_has_its_row_in_the_plan(tmp_path: Path) -> None:
+    table = pd.DataFrame(
+        {"model": ["net", "ridge"], "width": pd.array([16, None], dtype="Int64"), "D": 10, "N": [5, 7]}
+    )
+    table.assign(seed=1, val_loss=2.0).to_parquet(tmp_path / "runs.parquet")  # as a study with a baseline leaves it
+    text = render_page(read_evidence(tmp_path))
+    plan = text[text.index('id="plan"') : text.index('id="tables"')]
+    cells = [node.text for node in read(plan).all("td")]
+    assert cells == ["net", "16", "5", "10", "1", *"–––", "ridge", "–", "7", "10", "1", *"–––"]
+
+
 def test_saved_fits_are_taken_while_they_are_of_these_losses(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from optiscale.report import study
 
