@@ -246,6 +246,7 @@ def survive(kind: str, kills: int, content: dict[str, object], whole: Path, fold
         begin = time.perf_counter()
         killed = KINDS[kind](study, out, chance, min(kills - tally.kills, 5))
         tally.seconds.append(time.perf_counter() - begin)
+        tally.lost += len(records_in(whole).keys() - records_in(out).keys())
         assert_same_results(out, whole, parse_study(content))
         tally.kills += killed
         tally.repeated += assert_few_repeats(out, killed if kind == "worker" else 2 * killed)

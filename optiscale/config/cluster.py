@@ -37,7 +37,8 @@ class Cluster(Strict):
     log_folder
         Of the jobs' own output.
     stop_before_s
-        Seconds before the end of the walltime at which a run writes its checkpoint and moves on to the next job.
+        Seconds before the end of the walltime at which a run writes its checkpoint and moves on to the next job; with
+        0 the batch system kills it, and the next job goes on from the checkpoint before.
     """
 
     walltime: Annotated[str, Field(pattern=r"^\d{1,3}:[0-5]\d:[0-5]\d$")]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 _TICK_S = 0.5
+_SEND_AWAY_S = 30.0
 #: how long runs may take to write their checkpoint when the program is to stop
 _GRACE_S = 300.0
 
@@ -135,7 +136,9 @@ class Dispatch:
             return self._again(flight.job, "the scheduler lost the run")
         error = future.exception()
         if error is None:
-            return self._settle_stop(flight.job, *future.result())
+            reason, address = future.result()
+            future.release()  # a worker that holds a result could not be sent away
+            return self._settle_stop(flight.job, reason, address)
         if isinstance(error, UnfitWorkerError):
             self.waiting.appendleft(flight.job)
             self._send_away(*error.args)
@@ -174,8 +177,11 @@ class Dispatch:
             If it was the last one, and not its time was over but something is missing there.
         """
         self.progress.say(f"{address}: {reason}; the worker is sent away")
-        self.client.retire_workers([address], close_workers=True)
-        if not reason.startswith(WALLTIME) and not self.client.nthreads():
+        end = time.monotonic() + _SEND_AWAY_S
+        while address in self._workers() and time.monotonic() < end:
+            self.client.retire_workers([address], close_workers=True)
+            time.sleep(_TICK_S)
+        if not reason.startswith(WALLTIME) and not self._workers():
             raise UserError(f"no worker is fit for the study; the last said: {reason}")
 
     def _end_hanging(self) -> Iterator[tuple[Job, Lost]]:

@@ -197,9 +197,11 @@ def job_options(system: str, cluster: Cluster) -> dict[str, Any]:
         gpus = f":ngpus={cluster.gpus}" if cluster.gpus else ""
         memory = cluster.memory.replace(" ", "").replace("iB", "B").lower()
         more = {"resource_spec": f"select=1:ncpus={cluster.cores}:mem={memory}{gpus}"}
-    stop_after = cluster.walltime_s - cluster.stop_before_s
-    # a worker that could not stop its run in time
-    lifetime = ["--lifetime", f"{cluster.walltime_s - cluster.stop_before_s // 4}s"] if cluster.stop_before_s else []
+    stop_at, lifetime = [], []
+    if cluster.stop_before_s:
+        after = cluster.walltime_s - cluster.stop_before_s
+        stop_at = [f"export {STOP_AT}=$(( $(cut -d. -f1 /proc/uptime) + {after} ))"]
+        lifetime = ["--lifetime", f"{cluster.walltime_s - cluster.stop_before_s // 4}s"]  # if its run did not stop
     return {
         "cores": 1,  # threads of the worker
         "processes": 1,
@@ -212,7 +214,7 @@ def job_options(system: str, cluster: Cluster) -> dict[str, Any]:
         "job_script_prologue": [
             *(f"module load {name}" for name in cluster.modules),
             *cluster.setup,
-            f"export {STOP_AT}=$(( $(cut -d. -f1 /proc/uptime) + {stop_after} ))",
+            *stop_at,
             f"export OMP_NUM_THREADS={cluster.cores}",
         ],
         "worker_extra_args": ["--memory-limit", "0", *lifetime],
