@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from optiscale import __version__
-from optiscale.figures.style import BLUE, GREEN, ORANGE, PURPLE, VERMILLION
+from optiscale.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION
 from optiscale.io import atomic_write
 from optiscale.report.ahead import look_ahead, tables_ahead
 from optiscale.report.answers import cards
@@ -23,7 +23,15 @@ from optiscale.report.plan import plan_facts, plan_table, provenance, question, 
 from optiscale.report.study import Evidence
 from optiscale.report.tables import points_table, runs_table
 
-_ON_DARK = {BLUE: "#4da6e0", VERMILLION: "#f0803c", GREEN: "#2fc39a", PURPLE: "#dd9dc2", ORANGE: "#f2b233"}
+_ON_DARK = {
+    BLUE: "#4da6e0",
+    VERMILLION: "#f0803c",
+    GREEN: "#2fc39a",
+    PURPLE: "#dd9dc2",
+    ORANGE: "#f2b233",
+    BLACK: "#dfe3e8",
+    GREY: "#a3adb8",
+}
 """Colours that read on a dark ground, for those that do not."""
 
 

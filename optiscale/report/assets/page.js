@@ -13,7 +13,10 @@
 
   // A deep copy in the colours of the theme.
   function themed(value) {
-    if (typeof value === "string") { return (dark.matches && !printing && store.dark[value.toLowerCase()]) || value; }
+    if (typeof value === "string") {
+      if (!dark.matches || printing) { return value; }
+      return store.dark[value.toLowerCase()] || value.replace(/^rgba\(0,0,0,(?=0\.)/, "rgba(223,227,232,");
+    }
     if (Array.isArray(value)) { return value.map(themed); }
     if (value && typeof value === "object") {
       var copy = {};
