@@ -37,6 +37,7 @@ Of = Literal["mean", "run"]
 
 _LEVEL = 1.05  # held-out errors within this factor are level: the law with the fewest parameters is taken
 _SMALLEST_WEIGHT = 1e-3
+_WIDEST = 300.0  # in ln L: an interval that is open for all purposes, still a number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +154,7 @@ class Choice:
             size = np.asarray(x["x"] if "x" in x else x["D"], dtype=float)
             relative = self.noise.run(np.exp(log_loss), size) / np.exp(log_loss)
             half = np.hypot(half, _quantile(level, max(1, self.noise.dof)) * relative)
+        half = np.minimum(half, _WIDEST)
         return np.exp(log_loss - half), np.exp(log_loss + half)
 
     def _mean_and_spread(self, law: str | None, x: Mapping[str, ArrayLike]) -> tuple[Array, Array]:

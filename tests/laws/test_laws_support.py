@@ -145,3 +145,22 @@ def test_other_minima_that_are_nearly_as_good_are_told():
     assert fit.alternatives
     assert any("nearly as good (chi-square within" in note for note in fit.notes)
     assert not any("nearly as good" in note for note in fit_law("power", sample("power")).notes)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "x",
+    [
+        {"x": np.full(6, 10.0)},
+        {"x": np.repeat([10.0, 20.0, 40.0], 2)},
+        {"N": np.full(6, 1e6), "D": np.logspace(3, 5, 6)},
+    ],
+    ids=["one size", "each size twice", "one N"],
+)
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
+def test_odd_points_have_an_answer(x, scale):
+    loss = scale * np.array([1.3, 1.1, 1.0, 0.8, 0.7, 0.72])
+    choice = choose(Points(x, loss), ["power", "floor", "broken"] if "x" in x else ["kaplan_plain", "chinchilla"])
+    low, high = choice.interval(**{name: 2 * values.max() for name, values in x.items()})
+    assert np.isfinite([low, high]).all()
+    assert 0 <= low < high
