@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -14,6 +14,9 @@ from optiscale.errors import UserError
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
+
+    from optiscale.dataset import OpticalDataset
+    from optiscale.training import Cell
 
 
 #: seconds between checkpoints
@@ -37,13 +40,8 @@ def run(
     if model not in study.models:
         raise UserError(f"--model {model}: {path} has {', '.join(study.models)}")
     from optiscale.dataset import open_source
-    from optiscale.graphs import GraphStore
-    from optiscale.sweep.grid import git_commit
-    from optiscale.sweep.plan import check_data, has_networks
-    from optiscale.sweep.progress import track_rows
-    from optiscale.sweep.stopping import stop_on_signals
-    from optiscale.training import Cell, RunOptions, parameters_of, run_cell, target_spec
-    from optiscale.training.guard import CHECKPOINT, RunStopped, Safety
+    from optiscale.training import Cell
+    from optiscale.training.guard import CHECKPOINT
 
     content = study.resolved()  # the cell passes through the schema, which has the limits of each value
     content["grid"] = [{"model": model, "widths": [width], "data_sizes": [D], "seeds": [seed]}]
@@ -51,18 +49,44 @@ def run(
     study = parse_study(content, origin="train")
     cell = Cell(model, width, D, seed, study.data.subset.seeds[0] if subset_seed is None else subset_seed)
     dataset = open_source(study.data.source)
-    parameters_of(study, cell, target_spec(study.models[model], dataset.manifest))
-    check_data(study, dataset, [cell])
-    if has_networks(study, [cell]):  # here, with a bar: the trainer would build them in silence
-        cutoffs = study.graph
-        GraphStore.open(dataset, cutoff=cutoffs.cutoff, angle_cutoff=cutoffs.angle_cutoff, track=track_rows("graphs"))
+    _check(study, cell, dataset)
     results = out or study.default_folder().with_name(f"{study.name}-train")
     folder = results / "cells" / cell.id
-    checkpoint = folder / CHECKPOINT
-    if resume and not checkpoint.exists():
-        raise UserError(f"{checkpoint}: no checkpoint to go on from; run without --resume")
+    if resume and not (folder / CHECKPOINT).exists():
+        raise UserError(f"{folder / CHECKPOINT}: no checkpoint to go on from; run without --resume")
     _same_study(study, results / RESOLVED)
     save_study(study, results / RESOLVED)
+    record = _train(study, cell, dataset, folder, resume=resume)
+    if record["status"] != "finished":
+        raise UserError(f"{folder}: {record['status']}: {record['message']}")
+    epoch = f" at epoch {record['best_epoch']}" if "best_epoch" in record else ""
+    typer.echo(
+        f"{folder}: L_val {record['val_loss']:.6f} (eps {record['val_eps_loss']:.6f}, "
+        f"scalars {record['val_drude_loss']:.6f}){epoch}, N = {record['N']:,}, {record['wall_s']:.1f} s"
+    )
+
+
+def _check(study: Study, cell: Cell, dataset: OpticalDataset) -> None:
+    """Refuse what would fail later, and build the graphs with a bar: the trainer would do so in silence."""
+    from optiscale.graphs import GraphStore
+    from optiscale.sweep.plan import check_data, has_networks
+    from optiscale.sweep.progress import track_rows
+    from optiscale.training import parameters_of, target_spec
+
+    parameters_of(study, cell, target_spec(study.models[cell.model], dataset.manifest))
+    check_data(study, dataset, [cell])
+    if has_networks(study, [cell]):
+        cutoffs = study.graph
+        GraphStore.open(dataset, cutoff=cutoffs.cutoff, angle_cutoff=cutoffs.angle_cutoff, track=track_rows("graphs"))
+
+
+def _train(study: Study, cell: Cell, dataset: OpticalDataset, folder: Path, *, resume: bool) -> dict[str, Any]:
+    from optiscale.sweep.grid import git_commit
+    from optiscale.sweep.stopping import stop_on_signals
+    from optiscale.training import RunOptions, run_cell
+    from optiscale.training.guard import CHECKPOINT, RunStopped, Safety
+
+    checkpoint = folder / CHECKPOINT
     with stop_on_signals() as stop:
         options = RunOptions(
             git_commit=git_commit(),
@@ -74,17 +98,10 @@ def run(
             safety=Safety(checkpoint, every_s=_EVERY_S, at_end=True, stop=stop),
         )
         try:
-            record = run_cell(study, cell, dataset, folder, options)
+            return run_cell(study, cell, dataset, folder, options)
         except RunStopped as stopped:
             typer.echo(f"{checkpoint}: written on {stopped}; the same command with --resume goes on from it")
             raise typer.Exit(130) from None
-    if record["status"] != "finished":
-        raise UserError(f"{folder}: {record['status']}: {record['message']}")
-    epoch = f" at epoch {record['best_epoch']}" if "best_epoch" in record else ""
-    typer.echo(
-        f"{folder}: L_val {record['val_loss']:.6f} (eps {record['val_eps_loss']:.6f}, "
-        f"scalars {record['val_drude_loss']:.6f}){epoch}, N = {record['N']:,}, {record['wall_s']:.1f} s"
-    )
 
 
 def _say(step: int, val_loss: float) -> None:
