@@ -37,7 +37,7 @@ def spectra(
     prepared = [engine.prepare(c.lattice, c.numbers, c.position, rotations=c.rotations) for c in crystals]
     ready = {place: one for place, one in enumerate(prepared) if isinstance(one, BlochInput)}
     found = zip(ready, engine.solve(list(ready.values())), strict=True)
-    points = float(np.mean([len(one.points) for one in ready.values()]))
+    points = float(np.mean([len(one.mesh.points) for one in ready.values()]))
     return {place: optics for place, optics in found if isinstance(optics, Optics)}, points
 
 

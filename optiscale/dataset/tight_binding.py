@@ -39,7 +39,7 @@ from optiscale.spectra.tight_binding.engine import (
     TightBindingEngine,
     find_rotations,
 )
-from optiscale.spectra.tight_binding.kmesh import irreducible_points
+from optiscale.spectra.tight_binding.kmesh import Mesh, irreducible_points
 from optiscale.spectra.tight_binding.model import TightBinding
 from optiscale.spectra.tight_binding.parameters import parameter_file
 from optiscale.spectra.tight_binding.response import ENERGY_STEP, ETA, N_ENERGIES, TEMPERATURE
@@ -233,7 +233,7 @@ class _Workshop:
 
 
 @functools.lru_cache(maxsize=4096)
-def _mesh_of_type(name: str, divisions: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _mesh_of_type(name: str, divisions: tuple[int, int, int]) -> Mesh:
     return irreducible_points(divisions, build_type(name).symmetry.distinct_rotations)
 
 

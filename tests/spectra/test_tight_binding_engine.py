@@ -24,7 +24,7 @@ from optiscale.spectra.tight_binding.engine import (
     _velocities2,
     find_rotations,
 )
-from optiscale.spectra.tight_binding.kmesh import irreducible_points, mesh_divisions, mesh_offset
+from optiscale.spectra.tight_binding.kmesh import Mesh, irreducible_points, mesh_divisions, mesh_offset
 from optiscale.spectra.tight_binding.response import (
     COULOMB,
     ENERGY_STEP,
@@ -60,7 +60,7 @@ def engine(model):
 def full_mesh(divisions):
     """Every point of the mesh that starts at Gamma."""
     points = np.stack(np.meshgrid(*map(np.arange, divisions), indexing="ij"), -1).reshape(-1, 3) / divisions
-    return points, np.full(len(points), 1 / len(points))
+    return Mesh(points, np.full(len(points), 1 / len(points)), divisions)
 
 
 def prepare(engine, atoms, **options) -> BlochInput:
@@ -86,6 +86,15 @@ def distance(one: Optics, other: Optics) -> float:
     """Relative L1 distance of omega eps2."""
     a, b = OMEGA * one.eps_inter.imag, OMEGA * other.eps_inter.imag
     return float(np.abs(a - b).sum() / np.abs(b).sum())
+
+
+def smooth_slope(x, variance):
+    """Minus the derivative of the Fermi-Dirac function at a kT with more variance, by finite differences."""
+    if abs(x) > 2:
+        return 0.0
+    kT = math.sqrt(0.1**2 + 3 * variance / math.pi**2)
+    below, above = (1 / (math.exp((x + step) / kT) + 1) for step in (-1e-5, 1e-5))
+    return (below - above) / 2e-5
 
 
 class SlowLoop:
@@ -124,8 +133,10 @@ class SlowLoop:
             velocity.append(C.conj().T @ dH @ C - (E_n + E_m) / 2 * X + 1j * (E_n - E_m) * Y)
         return E, np.asarray(velocity)
 
-    def spectrum(self, points):
-        bands = [self.at(k @ self.reciprocal) for k in points]
+    def spectrum(self, mesh):
+        bands = [self.at(k @ self.reciprocal) for k in mesh.points]
+        steps = self.reciprocal / np.asarray(mesh.divisions)[:, None]
+        spread2 = (steps**2).sum() / 12 / 3  # of a cell's points, along one direction
         low, high = -60.0, 120.0
         for _ in range(60):
             mu = (low + high) / 2
@@ -135,24 +146,24 @@ class SlowLoop:
         for E, v in bands:
             f = 1 / (np.exp(np.clip((E - mu) / 0.1, -60, 60)) + 1)
             v2 = (np.abs(v) ** 2).mean(0)
+            alike = np.abs(E[:, None] - E) < 0.02
             for n in range(self.n):
-                drude += f[n] * (1 - f[n]) / 0.1 * v2[n, n]
-                for m in range(n + 1, self.n):
+                for m in range(self.n):
                     gap = E[m] - E[n]
-                    if gap < 0.02:
-                        middle = 1 / (np.exp(((E[m] + E[n]) / 2 - mu) / 0.1) + 1)
-                        drude += 2 * middle * (1 - middle) / 0.1 * v2[n, m]
-                    elif f[n] - f[m] > 1e-12:
+                    if abs(gap) < 0.02:
+                        variance = spread2 * 3 * (v2[n, alike[n]].sum() + v2[m, alike[m]].sum()) / 2
+                        drude += smooth_slope((E[n] + E[m]) / 2 - mu, variance) * v2[n, m]
+                    elif gap > 0 and f[n] - f[m] > 1e-12:
                         eps += (f[n] - f[m]) * v2[n, m] / gap * 2 / (gap**2 - z**2)
-        factor = 2 * COULOMB / (self.volume * len(points))
+        factor = 2 * COULOMB / (self.volume * len(mesh.points))
         return 1 + factor * eps, math.sqrt(factor * drude)
 
 
 def test_equals_a_slow_loop(model, engine):
     for atoms in (build_crystal("B2", ["Ni", "Al"]), skewed()):
-        points, weights = full_mesh((2, 2, 3))
-        optics = solve(engine, atoms, mesh=(points, weights))
-        eps_inter, omega_D = SlowLoop(model, atoms).spectrum(points)
+        mesh = full_mesh((2, 2, 3))
+        optics = solve(engine, atoms, mesh=mesh)
+        eps_inter, omega_D = SlowLoop(model, atoms).spectrum(mesh)
         assert optics.omega_D == pytest.approx(omega_D, rel=1e-5)
         error = np.abs(optics.eps_inter - eps_inter).max() / np.abs(eps_inter - 1).max()
         assert error < 2e-3  # the bins: (h / eta)^2 / 8 at a single pole
@@ -165,7 +176,7 @@ def test_intraband_velocity_is_the_slope_of_the_band(model, engine):
     k, step = np.array([[0.13, 0.21, -0.34]]), 1e-4
     cartesian = step * np.eye(3) @ atoms.cell.array.T / (2 * np.pi)  # in units of the reciprocal vectors
     points = np.concatenate([k, k + cartesian, k - cartesian])
-    sums = bloch_sums([prepare(engine, atoms, mesh=(points, np.full(7, 1 / 7)))], model)
+    sums = bloch_sums([prepare(engine, atoms, mesh=Mesh(points, np.full(7, 1 / 7), (1, 1, 1)))], model)
     energies, vectors, _ = _bands(sums)
     n = energies.shape[-1]
     velocity2 = _velocities2(sums, energies, vectors, n, 0)[0, 0].diagonal()
@@ -248,13 +259,13 @@ def test_symmetry_leaves_the_spectrum(engine, atoms, offset):
     rotations = find_rotations(atoms.cell.array, atoms.numbers, atoms.positions)
     divisions = mesh_divisions(atoms.cell.array, rotations, 0.6)
     assert mesh_offset(divisions, rotations) == offset
-    points, weights = irreducible_points(divisions, rotations)
-    assert weights.sum() == pytest.approx(1)
+    mesh = irreducible_points(divisions, rotations)
+    assert mesh.weights.sum() == pytest.approx(1)
     everything = (np.stack(np.meshgrid(*map(np.arange, divisions), indexing="ij"), -1).reshape(-1, 3)
                   + np.asarray(offset) / 2) / divisions  # fmt: skip
-    assert len(points) < len(everything) / 4
-    one = solve(engine, atoms, mesh=(points, weights))
-    other = solve(engine, atoms, mesh=(everything, np.full(len(everything), 1 / len(everything))))
+    assert len(mesh.points) < len(everything) / 4
+    one = solve(engine, atoms, mesh=mesh)
+    other = solve(engine, atoms, mesh=Mesh(everything, np.full(len(everything), 1 / len(everything)), divisions))
     assert one.omega_D == pytest.approx(other.omega_D, rel=1e-6)
     np.testing.assert_allclose(one.eps_inter, other.eps_inter, rtol=1e-4, atol=1e-4)
 

@@ -71,7 +71,7 @@ def test_the_bands_are_those_of_the_engine():
     engine = TightBindingEngine(TightBinding(elements))
     crystal = engine.prepare(atoms.cell.array, atoms.numbers, atoms.positions)
     (optics,) = engine.solve([crystal])
-    k, weights = torch.from_numpy(crystal.points).double(), torch.from_numpy(crystal.weights).double()
+    k, weights = torch.from_numpy(crystal.mesh.points).double(), torch.from_numpy(crystal.mesh.weights).double()
     bands = BandModel(atoms, k, 6.0).bands(species(elements)[[0, 1] if atoms.numbers[0] == 28 else [1, 0]])
     level, _ = fermi_level(bands.energies, weights / weights.sum(), 13)
     assert level == pytest.approx(optics.fermi_level, abs=2e-3)

@@ -15,6 +15,7 @@ from optiscale.spectra.tight_binding import TightBinding
 from optiscale.spectra.tight_binding.bloch import bloch_sums
 from optiscale.spectra.tight_binding.bonds import bond_integrals
 from optiscale.spectra.tight_binding.engine import TightBindingEngine
+from optiscale.spectra.tight_binding.kmesh import Mesh
 from optiscale.spectra.tight_binding.model import SHORTEST, species
 from optiscale.spectra.tight_binding.parameters import parameter_file, read_parameters, write_parameters
 from optiscale.spectra.tight_binding.reference import BandModel, fermi_level
@@ -90,7 +91,7 @@ def test_float32_agrees(model):
 def smallest_overlap(model: TightBinding, atoms: Atoms) -> float:
     """Smallest eigenvalue of S(k) on a 2 x 2 x 2 mesh with the zone centre and its edges."""
     k = np.array(list(itertools.product((0.0, 0.5), repeat=3)))
-    mesh = k, np.full(len(k), 1 / len(k))
+    mesh = Mesh(k, np.full(len(k), 1 / len(k)), (2, 2, 2))
     crystal = TightBindingEngine(model).prepare(atoms.cell.array, atoms.numbers, atoms.positions, mesh=mesh)
     return float(torch.linalg.eigvalsh(bloch_sums([crystal], model).bands()[1]).min())
 

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from optiscale.spectra.tight_binding.kmesh import Mesh
 from optiscale.spectra.tight_binding.model import TightBinding
 
 N_ORBITALS = 9
@@ -43,8 +44,8 @@ class BlochInput:
         (P,) every bond, both ways: from atom `first` to atom `second` in the cell at lattice vector `vector`.
     vectors
         (R, 3) the lattice vectors that occur, integers; 0 is the first.
-    points, weights
-        (K, 3) in units of the reciprocal vectors, and (K,) with sum 1.
+    mesh
+        Points in reciprocal space.
     """
 
     numbers: np.ndarray
@@ -54,13 +55,18 @@ class BlochInput:
     second: np.ndarray
     vector: np.ndarray
     vectors: np.ndarray
-    points: np.ndarray
-    weights: np.ndarray
+    mesh: Mesh
 
     @property
     def volume(self) -> float:
         """Å^3."""
         return abs(float(np.linalg.det(self.lattice)))
+
+    @property
+    def cell_variance(self) -> float:
+        """Mean square distance, along one direction, of a mesh cell's points from its centre, 1/Å^2."""
+        steps = 2 * np.pi * np.linalg.inv(self.lattice) / np.asarray(self.mesh.divisions)  # columns
+        return float(np.square(steps).sum()) / 36
 
     @property
     def distance(self) -> np.ndarray:
@@ -75,8 +81,7 @@ def bloch_input(
     position: np.ndarray,
     *,
     reach: np.ndarray,
-    points: np.ndarray,
-    weights: np.ndarray,
+    mesh: Mesh,
 ) -> BlochInput:
     """Find the bonds of a crystal.
 
@@ -86,8 +91,8 @@ def bloch_input(
         As in `BlochInput`.
     reach
         (n,) Å, how far each atom's orbitals go; two atoms bond within the mean of theirs.
-    points, weights
-        Of the mesh.
+    mesh
+        From `irreducible_points`.
     """
     from vesin import NeighborList
 
@@ -101,7 +106,7 @@ def bloch_input(
     keys, vector = np.unique(np.append(key, 0), return_inverse=True)
     vectors = np.stack([keys // bound**2, keys // bound % bound, keys % bound], axis=1)
     vectors = np.where(vectors > bound // 2, vectors - bound, vectors)
-    return BlochInput(numbers, lattice, position, first, second, vector[:-1], vectors, points, weights)
+    return BlochInput(numbers, lattice, position, first, second, vector[:-1], vectors, mesh)
 
 
 def dipole_blocks(lengths: Tensor) -> Tensor:
@@ -216,10 +221,10 @@ def bloch_sums(crystals: Sequence[BlochInput], model: TightBinding) -> BlochSums
 
 def _phases(crystals: Sequence[BlochInput], n_vectors: int, model: TightBinding) -> Tensor:
     """(C, K, R) 2 pi k.R; the last point is repeated, so that padding brings no point that a crystal does not have."""
-    n_points = max(len(crystal.points) for crystal in crystals)
+    n_points = max(len(crystal.mesh.points) for crystal in crystals)
     phase = np.zeros((len(crystals), n_points, n_vectors))
     for row, crystal in enumerate(crystals):
-        turns = crystal.points @ crystal.vectors.T
-        phase[row, : len(crystal.points), : len(crystal.vectors)] = 2 * np.pi * (turns % 1)
-        phase[row, len(crystal.points) :] = phase[row, len(crystal.points) - 1]
+        turns = crystal.mesh.points @ crystal.vectors.T
+        phase[row, : len(crystal.mesh.points), : len(crystal.vectors)] = 2 * np.pi * (turns % 1)
+        phase[row, len(crystal.mesh.points) :] = phase[row, len(crystal.mesh.points) - 1]
     return torch.from_numpy(phase).to(model.device, model.dtype)

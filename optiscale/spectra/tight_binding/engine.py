@@ -18,17 +18,18 @@ from torch import Tensor
 from optiscale.errors import UserError
 from optiscale.spectra.tight_binding.bloch import N_ORBITALS, BlochInput, BlochSums, bloch_input, bloch_sums
 from optiscale.spectra.tight_binding.eigensolver import eigh
-from optiscale.spectra.tight_binding.kmesh import irreducible_points, mesh_divisions
+from optiscale.spectra.tight_binding.kmesh import Mesh, irreducible_points, mesh_divisions
 from optiscale.spectra.tight_binding.model import SHORTEST, TightBinding
 from optiscale.spectra.tight_binding.response import (
-    TEMPERATURE,
+    TAIL,
     dielectric_function,
     drude_frequency,
     fermi_level,
+    sum_drude,
     sum_transitions,
 )
 
-VERSION = 2
+VERSION = 3
 """Raised whenever the same crystal would get another spectrum."""
 SPACING = 0.15
 """1/Å between neighbouring points of the mesh, for cells of `SMALL_CELL` atoms and more."""
@@ -37,7 +38,6 @@ SMALL_CELL = 5
 SMALLEST_OVERLAP = 0.02
 """A smaller eigenvalue of the overlap matrix means atoms too close for this basis."""
 
-_TAIL = 20 * TEMPERATURE  # eV from E_F at which a band counts as full or empty: occupations within 2e-9
 _COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 _COPIES = 24  # matrices alive at once, for each point
 
@@ -109,7 +109,7 @@ class TightBindingEngine:
         position: np.ndarray,
         *,
         rotations: np.ndarray | None = None,
-        mesh: tuple[np.ndarray, np.ndarray] | None = None,
+        mesh: Mesh | None = None,
     ) -> BlochInput | Rejected:
         """Find a crystal's bonds and mesh, on the CPU.
 
@@ -120,7 +120,7 @@ class TightBindingEngine:
         rotations
             Of the space group; found with spglib if neither they nor the mesh are given.
         mesh
-            Points and weights from `irreducible_points`, if they are known.
+            From `irreducible_points`, if it is known.
 
         Raises
         ------
@@ -132,7 +132,7 @@ class TightBindingEngine:
             if rotations is None:
                 rotations = find_rotations(lattice, numbers, position)
             mesh = irreducible_points(self.divisions(lattice, rotations, len(numbers)), rotations)
-        crystal = bloch_input(lattice, numbers, position, reach=self._reach[numbers], points=mesh[0], weights=mesh[1])
+        crystal = bloch_input(lattice, numbers, position, reach=self._reach[numbers], mesh=mesh)
         shortest = float(np.sqrt(np.square(crystal.distance).sum(1).min(initial=np.inf)))
         if shortest < SHORTEST:
             return Rejected(f"two atoms are {shortest:.2f} Å apart")
@@ -147,19 +147,17 @@ class TightBindingEngine:
 
     def _batches(self, crystals: Sequence[BlochInput]) -> list[list[int]]:
         """Split into batches of one size and similar meshes that fit into the memory."""
-        order = sorted(range(len(crystals)), key=lambda i: (len(crystals[i].numbers), len(crystals[i].points)))
+        order = sorted(range(len(crystals)), key=lambda i: (len(crystals[i].numbers), len(crystals[i].mesh.points)))
         batches: list[list[int]] = []
         for index in order:
             crystal = crystals[index]
-            size = N_ORBITALS * len(crystal.numbers)
-            needed = (
-                size**2 * self.model.dtype.itemsize * (2 * _COPIES * len(crystal.points) + 11 * len(crystal.vectors))
-            )
+            size, n_points = N_ORBITALS * len(crystal.numbers), len(crystal.mesh.points)
+            needed = size**2 * self.model.dtype.itemsize * (2 * _COPIES * n_points + 11 * len(crystal.vectors))
             if batches:
                 last = batches[-1]
                 first = crystals[last[0]]
-                same = len(first.numbers) == len(crystal.numbers) and len(crystal.points) <= 1.25 * len(first.points)
-                if same and (len(last) + 1) * needed <= self.memory:
+                alike = len(first.numbers) == len(crystal.numbers) and n_points <= 1.25 * len(first.mesh.points)
+                if alike and (len(last) + 1) * needed <= self.memory:
                     last.append(index)
                     continue
             batches.append([index])
@@ -170,9 +168,10 @@ class TightBindingEngine:
         device = self.model.device
         weights = torch.zeros(sums.phase.shape[:2], dtype=torch.float64)
         for row, crystal in enumerate(crystals):
-            weights[row, : len(crystal.weights)] = torch.from_numpy(crystal.weights)
+            weights[row, : len(crystal.mesh.weights)] = torch.from_numpy(crystal.mesh.weights)
         weights = weights.to(device)
         volume = torch.tensor([crystal.volume for crystal in crystals], dtype=torch.float64, device=device)
+        variance = torch.tensor([crystal.cell_variance for crystal in crystals], dtype=torch.float64, device=device)
         numbers = torch.from_numpy(np.stack([crystal.numbers for crystal in crystals]).astype(np.int64))
         n_electrons = self.model.n_valence(numbers).sum(1).double().to(device)
 
@@ -180,10 +179,12 @@ class TightBindingEngine:
         E = energies.double()
         level = fermi_level(E, weights, n_electrons)
         distance = E - level[:, None, None]
-        n_lower = int((distance < _TAIL).sum(-1).max())  # bands that are not empty somewhere
-        n_full = int((distance <= -_TAIL).sum(-1).min())  # bands that are full everywhere
+        n_lower = int((distance < TAIL).sum(-1).max())  # bands that are not empty somewhere
+        n_full = int((distance <= -TAIL).sum(-1).min())  # bands that are full everywhere
         velocity2 = _velocities2(sums, energies, vectors, n_lower, n_full)
-        bins, drude = sum_transitions(E[..., :n_lower], E[..., n_full:], level, velocity2, weights)
+        bins = sum_transitions(E[..., :n_lower], E[..., n_full:], level, velocity2, weights)
+        partly = velocity2[..., n_full:, : n_lower - n_full]
+        drude = sum_drude(E[..., n_full:n_lower], level, partly, weights, variance)
         eps_inter = dielectric_function(bins, volume).to(torch.complex64).cpu().numpy()
         omega_D = drude_frequency(drude, volume).cpu().tolist()
         return [

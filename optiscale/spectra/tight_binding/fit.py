@@ -2,7 +2,7 @@
 
     python -m optiscale.spectra.tight_binding.fit BANDS [BANDS ...] --out parameters.json
 
-Every element is fitted alone: its parameters to the bands of its own crystals, from up to three starting points, then
+Every element is fitted alone: its parameters to the bands of its own crystals, from two to six starting points, then
 its dipole lengths to its own spectrum. Compounds (``bin_*``, ``pair_*``) are never read: they are the test. Least
 squares by Levenberg and Marquardt with exact derivatives; nothing is random.
 
@@ -50,16 +50,20 @@ def fit_element(symbol: str, paths: Sequence[Path]) -> tuple[str, ElementParamet
     """Fit the bands of one element from several starts; return the best, with the mean RMS of its crystals in eV."""
     torch.set_num_threads(1)
     best: tuple[float, ElementParameters, float] | None = None
-    for start in STARTS:
-        first = start_parameters(symbol, start)
-        references = [read_reference(path, N_VALENCE) for path in paths]
-        targets = [Target(bands.atoms, bands.k_points, first.cutoff, bands) for bands in references]
-        objective = Objective({symbol: first}, targets + _overlap_targets(symbol, first.cutoff))
-        values, value, every = minimize(objective, objective.centre, iterations=40)
-        if best is None or value < best[0]:
-            best = (value, replace_fitted(first, values[0]), float(np.mean(every[: len(paths)])))
-        if best[2] < _GOOD:
-            break
+    references = [read_reference(path, N_VALENCE) for path in paths]
+    cutoff = start_parameters(symbol).cutoff
+    targets = [Target(bands.atoms, bands.k_points, cutoff, bands) for bands in references]
+    targets += _overlap_targets(symbol, cutoff)
+    for higher_p in (False, True):
+        for start in STARTS:
+            first = start_parameters(symbol, start, higher_p=higher_p)
+            objective = Objective({symbol: first}, targets)
+            values, value, every = minimize(objective, objective.centre, iterations=40)
+            rms = float(np.mean(every[: len(paths)]))
+            if best is None or value < best[0]:
+                best = (value, replace_fitted(first, values[0]), rms)
+            if rms < _GOOD:
+                break
     assert best is not None  # noqa: S101 (STARTS is not empty)
     return symbol, best[1], best[2]
 

@@ -12,6 +12,7 @@ of each star is enough.
 from __future__ import annotations
 
 import itertools
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,6 +20,24 @@ import numpy as np
 _OFFSETS: list[tuple[int, int, int]] = sorted(
     ((a, b, c) for a, b, c in itertools.product((0, 1), repeat=3)), key=lambda offset: (-sum(offset), offset)
 )
+
+
+class Mesh(NamedTuple):
+    """Points of a mesh that stand for all of them.
+
+    Attributes
+    ----------
+    points
+        (K, 3) in units of the reciprocal vectors.
+    weights
+        (K,), their sum is 1.
+    divisions
+        Of the whole mesh along each reciprocal vector.
+    """
+
+    points: np.ndarray
+    weights: np.ndarray
+    divisions: tuple[int, int, int]
 
 
 def mesh_divisions(lattice: np.ndarray, rotations: np.ndarray, spacing: float) -> tuple[int, int, int]:
@@ -55,7 +74,7 @@ def mesh_offset(divisions: tuple[int, int, int], rotations: np.ndarray) -> tuple
     raise AssertionError("a mesh without an offset suits every rotation")
 
 
-def irreducible_points(divisions: tuple[int, int, int], rotations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def irreducible_points(divisions: tuple[int, int, int], rotations: np.ndarray) -> Mesh:
     """Return one point of each star of the mesh, and the star's share of the mesh.
 
     Parameters
@@ -67,10 +86,7 @@ def irreducible_points(divisions: tuple[int, int, int], rotations: np.ndarray) -
 
     Returns
     -------
-    points
-        (K, 3) in units of the reciprocal vectors.
-    weights
-        (K,), their sum is 1.
+    Mesh
     """
     offset = np.asarray(mesh_offset(divisions, rotations))
     size = np.asarray(divisions)
@@ -82,7 +98,7 @@ def irreducible_points(divisions: tuple[int, int, int], rotations: np.ndarray) -
         image = ((doubled @ rotation.T - offset) // 2) % size
         np.minimum(smallest, image @ stride, out=smallest)
     chosen, counts = np.unique(smallest, return_counts=True)
-    return doubled[chosen] / (2 * size), counts / len(grid)
+    return Mesh(doubled[chosen] / (2 * size), counts / len(grid), divisions)
 
 
 def _grid_rotations(divisions: tuple[int, int, int], rotations: np.ndarray) -> np.ndarray:

@@ -3,12 +3,17 @@
 With E_F from the number of electrons, f the Fermi-Dirac function at kT = 0.1 eV, V the volume, and means over the mesh,
 
     eps_inter(w) = 1 + (2 e^2 / eps_0 V) sum_{n<m} (f_n - f_m) |hbar v_nm|^2 / E * 2 / [E^2 - (w + i eta)^2]
-    omega_D^2 = (2 e^2 / eps_0 V) sum_n (-df/dE) |hbar v_nn|^2
+    omega_D^2 = (2 e^2 / eps_0 V) sum_n (-df/dE)~ |hbar v_nn|^2
 
 with E = E_m - E_n and |v|^2 averaged over directions (the independent-particle approximation of Adler, Phys. Rev. 126,
 413, 1962, and Wiser, Phys. Rev. 129, 62, 1963, without local fields; the long-wave limit of the intraband part is the
 Drude term). Pairs of bands closer than 0.02 eV count as one degenerate block of the Drude part: the two parts exchange
 weight there, and the split would not converge with the mesh.
+
+The tilde: within the cell that a point of the mesh stands for, a band of slope hbar v spreads by sigma, the product of
+the slope and the spread of the cell's points. Where that is more than kT the sum over points would be rough, so that
+-df/dE is taken at (kT)^2 + 3 sigma^2 / pi^2, which has the variance of both together: the broadening that follows the
+band's slope of Yates, Wang, Vanderbilt and Souza, Phys. Rev. B 75, 195121, 2007, with the width that a linear band has.
 """
 
 from __future__ import annotations
@@ -27,6 +32,8 @@ ETA = 0.1
 """Broadening, eV."""
 DEGENERATE = 0.02
 """eV: closer bands belong to the Drude part."""
+TAIL = 20 * TEMPERATURE
+"""eV from E_F at which a state counts as full or empty (occupations within 2e-9)."""
 ENERGY_STEP, N_ENERGIES = 0.01, 2001
 """The spectrum's grid, from 0, eV."""
 
@@ -67,10 +74,41 @@ def occupation(energies: Tensor, level: Tensor) -> Tensor:
     return torch.sigmoid((level - energies) / TEMPERATURE)
 
 
-def sum_transitions(
-    lower: Tensor, upper: Tensor, level: Tensor, velocity2: Tensor, weights: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Sort transitions into energy bins and sum the Drude part.
+def sum_drude(energies: Tensor, level: Tensor, velocity2: Tensor, weights: Tensor, cell_variance: Tensor) -> Tensor:
+    """Sum the Drude part.
+
+    Parameters
+    ----------
+    energies
+        (C, K, p) eV, float64: the bands that are partly filled.
+    level
+        (C,) Fermi levels, eV.
+    velocity2
+        (C, K, p, p) |hbar v|^2 averaged over directions, eV^2 Å^2.
+    weights
+        (C, K) of the points.
+    cell_variance
+        (C,) `BlochInput.cell_variance`, 1/Å^2.
+
+    Returns
+    -------
+    Tensor
+        (C,) float64: sum of (-df/dE)~ |hbar v_nn|^2.
+    """
+    first, second = energies[..., :, None], energies[..., None, :]
+    # States beyond the tail count for nothing: which bands are partly filled depends on the crystals solved together.
+    near = (energies - level[:, None, None]).abs() < TAIL
+    same = ((second - first).abs() < DEGENERATE) & near[..., :, None] & near[..., None, :]
+    block2 = torch.where(same, velocity2.double(), 0.0)
+    # |hbar v|^2 of a band, all directions together: the rows of a degenerate block do not depend on its basis.
+    variance = 3 * cell_variance[:, None, None] * block2.sum(-1)  # (C, K, p)
+    width = (TEMPERATURE**2 + 1.5 / math.pi**2 * (variance[..., :, None] + variance[..., None, :])).sqrt()
+    filled = torch.sigmoid((level[:, None, None, None] - (first + second) / 2) / width)
+    return (filled * (1 - filled) / width * block2 * weights[..., None, None]).sum((1, 2, 3))
+
+
+def sum_transitions(lower: Tensor, upper: Tensor, level: Tensor, velocity2: Tensor, weights: Tensor) -> Tensor:
+    """Sort transitions into energy bins.
 
     Parameters
     ----------
@@ -85,10 +123,8 @@ def sum_transitions(
 
     Returns
     -------
-    bins
+    Tensor
         (C, _N_BINS + 1) float64: sum of (f_n - f_m) |hbar v_nm|^2 / E^2 around each multiple of the energy step.
-    drude
-        (C,) float64: sum of (-df/dE) |hbar v_nn|^2.
     """
     n_crystals = len(level)
     level = level[:, None, None]
@@ -96,10 +132,6 @@ def sum_transitions(
     E = second - first  # (C, K, a, b)
     strength = velocity2.double() * weights[..., None, None]
     f_first, f_second = occupation(lower, level)[..., :, None], occupation(upper, level)[..., None, :]
-
-    middle = occupation((first + second) / 2, level[..., None])
-    slope = middle * (1 - middle) / TEMPERATURE
-    drude = torch.where(E.abs() < DEGENERATE, slope * strength, 0.0).sum((1, 2, 3))
 
     inter = E >= DEGENERATE
     E = torch.where(inter, E, 1.0)
@@ -114,7 +146,7 @@ def sum_transitions(
     bins = torch.zeros(n_crystals * (_N_BINS + 1), dtype=torch.float64, device=E.device)
     bins.index_add_(0, index.flatten(), (amount * (1 - share)).flatten())
     bins.index_add_(0, index.flatten() + 1, (amount * share).flatten())
-    return bins.view(n_crystals, -1), drude
+    return bins.view(n_crystals, -1)
 
 
 def dielectric_function(bins: Tensor, volume: Tensor) -> Tensor:
@@ -152,7 +184,7 @@ def _kernel(device: torch.device) -> Tensor:
 
 
 def drude_frequency(drude: Tensor, volume: Tensor) -> Tensor:
-    """Return omega_D in eV from the sums of `sum_transitions` and the volumes in Å^3."""
+    """Return omega_D in eV from the sums of `sum_drude` and the volumes in Å^3."""
     return (2 * COULOMB * drude / volume).clamp(min=0).sqrt()
 
 

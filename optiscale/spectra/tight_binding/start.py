@@ -41,8 +41,11 @@ def is_d_metal(symbol: str) -> bool:
     return any(symbol in row for row in _D_METALS)
 
 
-def start_parameters(symbol: str, start: str = "compact") -> ElementParameters:
+def start_parameters(symbol: str, start: str = "compact", *, higher_p: bool = False) -> ElementParameters:
     """Start values of an element, one of `STARTS`.
+
+    A principal quantum number of p above that of s is another shape of its tail: without it Li ends at a band RMS of
+    0.28 eV instead of 0.03.
 
     The mean radius (2n + 1) / (2 zeta) of each Slater orbital is a fixed share of the radius of the atom's sphere;
     levels, kappa and kinetic factors are those of a free-electron metal, with a d level at E_F - 2 eV in d metals.
@@ -59,7 +62,7 @@ def start_parameters(symbol: str, start: str = "compact") -> ElementParameters:
     d_metal = is_d_metal(symbol)
     period = sum(atomic_numbers[symbol] > last for last in (2, 10, 18, 36, 54)) + 1
     # Tails matter, not nodes: high quantum numbers only make orbitals stiff.
-    principal = (min(period, 4), min(period, 4), max(3, min(period - 1, 5)))
+    principal = (min(period, 4), min(period, 4) + higher_p, max(3, min(period - 1, 5)))
     d_spread = _D_SPREAD if d_metal else _LOW_D_SPREAD if symbol in _LOW_D else _SPREAD[start][2]
     spread = (*_SPREAD[start][:2], d_spread)
     s_level, p_level, d_level = (-6.0, 2.0, 12.0) if start != "wide" and not d_metal else (-2.0, 5.0, 10.0)
