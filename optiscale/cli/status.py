@@ -37,7 +37,8 @@ def run(folder: Path) -> None:
         if record["status"] != "finished":
             _line(console, f"{cell.id}: {record['status']}: {record['message']}")
     left = sum(cell not in records for cell in cells)
-    now = f"running on {live['host']} (process {live['pid']}), {live['left']}" if live else "no program runs it"
+    heard = f"heard of {live['age_s']:.0f} s ago, {live['left']}" if live else ""
+    now = f"running on {live['host']} (process {live['pid']}), {heard}" if live else "no program runs it"
     _line(console, f"{folder}: {len(records)} of {len(cells)} cells have a record, {left} are left; {now}")
 
 

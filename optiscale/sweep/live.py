@@ -39,10 +39,13 @@ class LiveFile:
         self.path = path
         self._written = -_EVERY_S
 
+    @property
+    def is_due(self) -> bool:
+        """Whether the last time was some seconds ago."""
+        return time.monotonic() - self._written >= _EVERY_S
+
     def write(self, running: Sequence[Running], *, done: int, runs: int, left: str) -> None:
-        """Write it anew, if the last time was some seconds ago; a full disk is no reason to stop."""
-        if time.monotonic() - self._written < _EVERY_S:
-            return
+        """Write it anew; a full disk is no reason to stop."""
         self._written = time.monotonic()
         content = {
             "host": platform.node(),
@@ -63,13 +66,14 @@ class LiveFile:
 
 
 def read_live(out: Path) -> dict[str, Any] | None:
-    """Return what a program says that runs a study now, or None if none does.
+    """Return what a program says that runs a study now, and the age of that in seconds, or None if none does.
 
     A program that was killed leaves its file; where it ran on this machine, the file counts for nothing then. The time
     a process began tells it from a later one of the same number.
     """
     try:
-        content: dict[str, Any] = read_json(out / LIVE)
+        age = max(0.0, time.time() - (out / LIVE).stat().st_mtime)
+        content: dict[str, Any] = {**read_json(out / LIVE), "age_s": age}
     except (FileNotFoundError, JSONDecodeError):
         return None
     if content["host"] != platform.node():

@@ -84,7 +84,7 @@ class SweepProgress:
 
     def tick(self) -> None:
         """Let time pass: the file for `optiscale status` is written anew now and then."""
-        if self._live is not None:
+        if self._live is not None and self._live.is_due:
             with self._lock:
                 self._live.write(list(self._running.values()), done=self.runs_done, runs=self.runs, left=self._left())
 
