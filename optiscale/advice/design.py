@@ -21,7 +21,7 @@ from optiscale.advice.curve import choice_of
 from optiscale.advice.draws import Draws
 from optiscale.errors import UserError
 from optiscale.laws import Series, bootstrap
-from optiscale.laws.choice import supported
+from optiscale.laws.support import supported
 
 Array = NDArray[np.float64]
 
@@ -109,7 +109,7 @@ def _weights(series: Series, answers: Sequence[Answer], laws: Sequence[str] | No
     if not usable:
         asked = ", ".join(answer.text for answer in answers)
         raise UserError(f"{series.model}: no law that the points can fix gives {asked}: run more sizes first")
-    likely = [name for name in usable if name in supported(choice.fits)]
+    likely = [name for name in usable if name in supported(choice.fits) and name not in choice.refused]
     if not likely:
         likely = [min(usable, key=lambda name: float(choice.fits[name].bic or np.inf))]
     own = np.array([choice.weights.get(name, 0.0) for name in likely])

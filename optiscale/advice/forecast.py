@@ -161,8 +161,8 @@ def forecast_gains(
 ) -> list[Gain]:
     """Forecast the fall of the loss from D to D + `further` materials, at D, or at the largest measured if not given.
 
-    The interval is that of the parameters and laws, and beyond the points at least that of the held-out errors: the
-    rate at which earlier extrapolations went wrong is an error of the slope.
+    The interval is that of the parameters and laws, and beyond the points also what earlier extrapolations were wrong
+    by beyond theirs: a rate a unit of ln size is an error of the slope.
     """
     check_question(D, N, level)
     rows = []
@@ -185,8 +185,8 @@ def _gain(curve: Curve, size: int, further: int, level: float, draws: Draws, tes
     held = curve.choice.spread.get("")
     if held is not None:
         t = float(stats.t.ppf(0.5 + level / 2, held.dof))
-        half = t * held.rate * float(np.diff(curve.reach(ends))[0])
-        low, high = min(low, fall - half), max(high, fall + half)
+        half = t * held.excess * float(np.diff(curve.reach(ends))[0])
+        low, high = fall - np.hypot(fall - low, half), fall + np.hypot(high - fall, half)
     gain, least, most = (float(loss * -np.expm1(-one)) for one in (fall, low, high))
     return Gain(
         **origin_of(curve.series),
