@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from faults import (
@@ -28,12 +29,16 @@ from faults import (
     wait_for_a_run,
 )
 
-from optiscale.config import parse_study
+from optiscale.config import RESOLVED, parse_study, save_study
 from optiscale.dataset import OpticalDataset
 from optiscale.errors import UserError
 from optiscale.sweep import Executor, run_grid
+from optiscale.sweep.dispatch import Dispatch
 from optiscale.sweep.durable import Signs, run_durably
+from optiscale.sweep.executors import open_client
+from optiscale.sweep.jobs import Job
 from optiscale.sweep.plan import cells_of
+from optiscale.sweep.progress import SweepProgress
 from optiscale.training.guard import RunStopped
 
 
@@ -59,7 +64,9 @@ def test_killed_workers_and_a_killed_program_cost_nothing(
     wait_for_a_run(out, program, chance)
     assert program.alive(), "the study is over too soon for the test"
     program.kill()  # the lock dies with it
+    before = {path: path.read_bytes() for path in out.rglob("record.json")}
     undisturbed(content, out)  # a later program, here
+    assert before.items() <= {path: path.read_bytes() for path in before}.items(), "no finished run is repeated"
     assert_same_results(out, whole, parse_study(content))
     assert_few_repeats(out, 2 + 2)
 
@@ -195,9 +202,21 @@ def test_a_worker_without_the_data_set_is_sent_away(
         run_grid(parse_study(content), out, executor=Executor(address))
     assert "no data set at" in capfd.readouterr().err
     assert_same_results(out, whole, parse_study(content))
-    unfit = r"no worker is fit for the study; the last said: .*no data set at"
-    with dask_cluster(tmp_path, workers=1, first=hide) as (address, _, _), pytest.raises(UserError, match=unfit):
-        run_grid(parse_study(content), tmp_path / "none", executor=Executor(address))
+
+
+def test_a_study_that_no_worker_can_run_is_refused(
+    content: dict[str, object], dataset: OpticalDataset, tmp_path: Path
+) -> None:
+    study = parse_study(content)
+    save_study(study, tmp_path / RESOLVED)
+    jobs = [Job(cell, tmp_path / "cells" / cell.id, 1.0) for cell in cells_of(study)]
+    other = SimpleNamespace(hash="another")
+    progress = SweepProgress(jobs, done=0, steps={})
+    unfit = (
+        rf"no worker is fit for the study; the last said: .* is another data set there \({dataset.hash}, wanted another"
+    )
+    with open_client(Executor("local", 1)) as client, pytest.raises(UserError, match=unfit):
+        list(Dispatch(client, study, jobs, other, tmp_path, "", progress))  # type: ignore[arg-type]
 
 
 @pytest.mark.slow

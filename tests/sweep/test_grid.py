@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import random
 import signal
 import subprocess
 import sys
@@ -100,30 +98,6 @@ def test_two_workers_give_the_losses_of_one(dataset: OpticalDataset, done: Path,
     runs = run_grid(study, tmp_path / "two").runs
     one = pd.read_parquet(done / "runs.parquet")
     assert list(runs["val_loss"]) == list(one["val_loss"])
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_killed_grid_goes_on_where_it_was(dataset: OpticalDataset, done: Path, tmp_path: Path, workers: int) -> None:
-    content = study_content(dataset.folder, sweep={"workers": workers, "threads": 1})
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(content))
-    out = tmp_path / "killed"
-    command = [sys.executable, "-m", "optiscale.run", "grid", str(tmp_path / "study.yaml"), "--out", str(out)]
-    records: dict[str, bytes] = {}
-    while len(records) < 3 - workers:  # killed again and again until some runs are finished
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=os.environ)
-        finished = len(records)
-        while process.poll() is None and len(list(out.glob("cells/*/record.json"))) == finished:
-            time.sleep(0.02)
-        time.sleep(random.uniform(0, 0.3))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        now = {path.parent.name: path.read_bytes() for path in out.glob("cells/*/record.json")}
-        assert records.items() <= now.items(), "no finished run is lost or repeated"
-        records = now
-    result = run_grid(parse_study(content), out)
-    assert result.ran == 4 - len(records)
-    assert records.items() <= {path.parent.name: path.read_bytes() for path in out.glob("cells/*/record.json")}.items()
-    assert list(result.runs["val_loss"]) == list(pd.read_parquet(done / "runs.parquet")["val_loss"])
 
 
 @pytest.mark.parametrize("workers", [1, 2])
