@@ -12,8 +12,8 @@ from optiscale.errors import UserError
 
 if TYPE_CHECKING:
     from optiscale.laws import StudyFits
-    from optiscale.laws.robust import Cost
     from optiscale.laws.points import Weights
+    from optiscale.laws.robust import Cost
 
 
 def fit(
