@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -62,16 +61,11 @@ def measure(
     dataset = bench_dataset(folder / f"{n}_{rattle}", n, rattle=rattle)
     graphs = GraphStore.open(dataset, cutoff=5.5, angle_cutoff=4.0)
     target = torch.device(device)
-    rows = []
+    rows: list[dict[str, Any]] = []
+    order = np.random.default_rng(0).permutation(n)
     for model, width in cases:
         study = _study(dataset, epochs=epochs, batch_size=batch_size, precision=precision, path="auto", device=device)
-        cell = Cell(model, width, _largest_D(n, batch_size), 1, 0)
-        ours = whole_run(study, cell, dataset)
-        rows.append({"model": model, "width": width, "first_s": ours.first_s, "fast_losses": ours.losses})
-        rows[-1] |= {"fast_train": ours.rates.train, "fast_validation": ours.rates.validation}
-    order = np.random.default_rng(0).permutation(n)
-    for row, (model, width) in zip(rows, cases, strict=True):
-        study = _study(dataset, epochs=epochs, batch_size=batch_size, precision=precision, path="plain", device=device)
+        ours = whole_run(study, Cell(model, width, _largest_subset(n, batch_size), 1, 0), dataset)
         torch.manual_seed(0)
         network = make_network(study, Cell(model, width, 2, 1, 0), target_spec(study.models[model], dataset.manifest))
         flops = step_flops(network, graphs, order[:batch_size])
@@ -85,7 +79,18 @@ def measure(
             device=target,
             lowered=precision == "bf16-mixed",
         )
-        row |= {"plain_train": plain.train, "plain_validation": plain.validation, **flops}
+        row = {
+            "model": model,
+            "width": width,
+            "fast_train": ours.rates.train,
+            "fast_validation": ours.rates.validation,
+            "plain_train": plain.train,
+            "plain_validation": plain.validation,
+            "first_s": ours.first_s,
+            "losses": ours.losses,
+            **flops,
+        }
+        rows.append(row)
         report(row)
     merged = {what: float(getattr(graphs, f"merged_{what}_offset")[-1] / n) for what in ("atom", "edge", "angle")}
     return {
@@ -103,19 +108,37 @@ def measure(
     }
 
 
-def warm(folder: Path, cases: Sequence[tuple[str, int]], *, arguments: Sequence[str], side_by_side: int) -> None:
+def compile_cases(
+    folder: Path,
+    cases: Sequence[tuple[str, int]],
+    *,
+    n: int,
+    batch_size: int,
+    precision: str,
+    rattle: float,
+    side_by_side: int,
+) -> None:
     """Compile every case in a program of its own, several at a time; compiled code stays in torch's cache."""
+    dataset = bench_dataset(folder / f"{n}_{rattle}", n, rattle=rattle)
+    GraphStore.open(dataset, cutoff=5.5, angle_cutoff=4.0)
     waiting = list(cases)
     running: list[subprocess.Popen[bytes]] = []
-    with tempfile.TemporaryDirectory() as unused:
-        while waiting or running:
-            while waiting and len(running) < side_by_side:
-                model, width = waiting.pop(0)
-                case = ["--case", f"{model}:{width}", "--data", str(folder), "--out", f"{unused}/{model}{width}.json"]
-                command = [sys.executable, "-m", "optiscale.run", "bench", *case, *arguments]
-                running.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-            running[0].wait()
-            running = [process for process in running if process.poll() is None]
+    while waiting or running:
+        while waiting and len(running) < side_by_side:
+            model, width = waiting.pop(0)
+            parts = (str(dataset.folder), model, width, n, batch_size, precision)
+            program = f"from optiscale.bench.measure import compile_one; compile_one{parts!r}"
+            command = [sys.executable, "-W", "ignore", "-c", program]
+            running.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        running[0].wait()
+        running = [process for process in running if process.poll() is None]
+
+
+def compile_one(folder: str, model: str, width: int, n: int, batch_size: int, precision: str) -> None:
+    """Compile one case on the CUDA device; `compile_cases` calls this in a program of its own."""
+    dataset = OpticalDataset(folder)
+    study = _study(dataset, epochs=4, batch_size=batch_size, precision=precision, path="auto", device="cuda")
+    whole_run(study, Cell(model, width, _largest_subset(n, batch_size), 1, 0), dataset)
 
 
 def _study(dataset: OpticalDataset, *, epochs: int, batch_size: int, precision: str, path: str, device: str) -> Study:
@@ -125,5 +148,5 @@ def _study(dataset: OpticalDataset, *, epochs: int, batch_size: int, precision: 
     return Study.model_validate(content)
 
 
-def _largest_D(n: int, batch_size: int) -> int:
+def _largest_subset(n: int, batch_size: int) -> int:
     return max(2, int(0.42 * n) // batch_size * batch_size)

@@ -95,11 +95,11 @@ def plain_rates(
         torch.nn.utils.clip_grad_norm_(network.parameters(), 100.0)
         optimizer.step()
 
-    loader = DataLoader(train, batch_size=batch_size, shuffle=True, drop_last=True)  # type: ignore[arg-type]
+    loader = DataLoader(train, batch_size=batch_size, shuffle=True, drop_last=True)
     rate = _timed(loader, step, steps, device)
     network.eval()
     with torch.no_grad():
-        loader = DataLoader(validation, batch_size=batch_size)  # type: ignore[arg-type]
+        loader = DataLoader(validation, batch_size=batch_size)
         validated = _timed(loader, lambda data: losses(data).sum(), max(2, steps // 2), device)
     network.train()
     return Rates(train=rate, validation=validated)

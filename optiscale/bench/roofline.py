@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import time
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,21 +21,29 @@ def step_flops(network: nn.Module, graphs: GraphStore, rows: np.ndarray) -> dict
     Parameters
     ----------
     network
-        On the CPU; its gradients are cleared.
+        On any device; it stays as it is.
     graphs, rows
         A typical batch.
     """
     angles = bool(network.needs_angles)
-    whole = graphs.batch(rows, angles=angles)
-    merged = MergedGraphs(graphs, device=torch.device("cpu"), angles=angles).batch(rows)
+    shapes = copy.deepcopy(network).to("meta")  # counted, not computed
+    whole = graphs.batch(rows, angles=angles).to("meta")
+    merged = _to_meta(MergedGraphs(graphs, device=torch.device("cpu"), angles=angles).batch(rows))
     counts = {}
-    for name, predict in (("whole", lambda: network(whole)), ("merged", lambda: fast_forward(network, merged))):
+    for name, predict in (("whole", lambda: shapes(whole)), ("merged", lambda: fast_forward(shapes, merged))):
         with FlopCounterMode(display=False) as counter:
             prediction = predict()
-            (prediction.spectrum.sum() + prediction.scalars.sum()).backward()
+            total = sum(part.sum() for part in prediction if part is not None)
+            torch.as_tensor(total).backward()
         counts[f"{name}_mflop"] = counter.get_total_flops() / len(rows) / 1e6
-        network.zero_grad()
     return counts
+
+
+def _to_meta(value: Any) -> Any:
+    """Return tensors without content, in the same (nested) named tuple."""
+    if isinstance(value, torch.Tensor):
+        return value.to("meta")
+    return type(value)(*(_to_meta(part) for part in value)) if isinstance(value, tuple) else value
 
 
 def matrix_rate(device: torch.device, precision: str) -> float:

@@ -33,7 +33,7 @@ def run(
 
     import torch
 
-    from optiscale.bench.measure import measure, warm
+    from optiscale.bench.measure import compile_cases, measure
     from optiscale.bench.table import grid_hours, markdown
     from optiscale.dataset.source import cache_folder
     from optiscale.io import write_json
@@ -43,17 +43,15 @@ def run(
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
     folder = data or cache_folder() / "bench"
-    settings: dict[str, Any] = {"n": n, "batch_size": batch_size, "rattle": rattle, "epochs": epochs}
+    shared: dict[str, Any] = {"n": n, "batch_size": batch_size, "precision": precision, "rattle": rattle}
     if compile_first:
-        options = ["--device", device, "--precision", precision]
-        options += [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
-        warm(folder, chosen, arguments=options, side_by_side=compile_first)
+        compile_cases(folder, chosen, side_by_side=compile_first, **shared)
 
     def report(row: dict[str, Any]) -> None:
         ratio = row["fast_train"] / row["plain_train"]
         typer.echo(f"{row['model']} {row['width']}: {row['fast_train']:,.0f} crystals a second, {ratio:.1f} x plain")
 
-    result = measure(folder, chosen, precision=precision, device=device, report=report, **settings)
+    result = measure(folder, chosen, device=device, epochs=epochs, report=report, **shared)
     result["machine"] = platform.platform()
     result["grid_hours"] = {path: grid_hours(result, path=path) for path in ("fast", "plain")}
     write_json(out, result)

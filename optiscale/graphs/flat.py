@@ -21,14 +21,14 @@ class Rows(NamedTuple):
         (B + 1,) the rows of crystal b are ptr[b] to ptr[b + 1]; padding rows come after ptr[B].
     weight
         (n,) float32, how often a row counts: 1, or 0 for padding; None if there is no padding.
-    count
+    n
         () float32, sum of the weights.
     """
 
     crystal: Tensor
     ptr: Tensor
     weight: Tensor | None
-    count: Tensor
+    n: Tensor
 
 
 class Links(NamedTuple):

@@ -145,7 +145,8 @@ def _sum_into(colour: np.ndarray, target: np.ndarray, n: int) -> np.ndarray:
 def _mix(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Hash two colours into one (the finalizer of splitmix64, Steele et al., doi:10.1145/2660193.2660195)."""
     with np.errstate(over="ignore"):
-        z = first * np.uint64(0x9E3779B97F4A7C15) + second * np.uint64(0xD1B54A32D192ED03) + np.uint64(1)
+        z: np.ndarray = first * np.uint64(0x9E3779B97F4A7C15) + second * np.uint64(0xD1B54A32D192ED03) + np.uint64(1)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))
+        mixed: np.ndarray = z ^ (z >> np.uint64(31))
+        return mixed

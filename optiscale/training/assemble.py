@@ -14,7 +14,6 @@ from pytorch_lightning.plugins.environments import LightningEnvironment
 from optiscale.config import Study, Training
 from optiscale.datamodule import OpticalDataModule
 from optiscale.datamodule.chunks import ResidentDataModule
-from optiscale.datamodule.module import batches_an_epoch
 from optiscale.dataset import OpticalDataset
 from optiscale.networks import count_parameters
 from optiscale.networks.fast import why_not_fast
@@ -36,8 +35,6 @@ from optiscale.training.resident import ResidentModule
 
 #: torch_geometric's layers; ours on merged graphs; ours with all data on the card and captured steps
 Way = Literal["plain", "merged", "resident"]
-#: steps from which compiling a network pays on a card (benchmarks/README.md)
-CAPTURE_FROM = 3000
 
 
 @dataclass(frozen=True)
@@ -99,7 +96,7 @@ def assemble(study: Study, cell: Cell, dataset: OpticalDataset, options: RunOpti
     if model.training.precision == "64-true":
         network = network.double()  # Lightning does so after it has read a checkpoint, which would lose digits
     components, scalars = places(dataset.manifest, targets)
-    way = options.way or way_of(model.training, network, D=cell.D, cut=options.micro_batch is not None)
+    way = options.way or way_of(model.training, network, cut=options.micro_batch is not None)
     module = (ResidentModule if way == "resident" else OpticalModule)(
         network,
         training=model.training,
@@ -124,7 +121,7 @@ def assemble(study: Study, cell: Cell, dataset: OpticalDataset, options: RunOpti
     )
 
 
-def way_of(training: Training, network: torch.nn.Module, *, D: int, cut: bool = False) -> Way:
+def way_of(training: Training, network: torch.nn.Module, *, cut: bool = False) -> Way:
     """Say how a run is computed (see `Training.path`); the results are the same up to rounding.
 
     Parameters
@@ -133,18 +130,14 @@ def way_of(training: Training, network: torch.nn.Module, *, D: int, cut: bool = 
         Its device, precision and length decide.
     network
         May have no fast form.
-    D
-        Number of training materials.
     cut
         Whether batches are cut into micro-batches, which only the plain way knows.
     """
     if training.path == "plain" or cut or why_not_fast(network) is not None:
         return "plain"
-    if not on_gpu(training):
-        # in bfloat16 a processor gains nothing, and sums over merged rows would lose digits
-        return "plain" if training.precision == "bf16-mixed" else "merged"
-    steps = training.length.steps or training.length.total * batches_an_epoch(D, training.batch_size)
-    return "resident" if steps >= CAPTURE_FROM and training.precision != "64-true" else "plain"
+    # "resident" is for `optiscale bench` alone until its captured step is trusted (benchmarks/README.md); in bfloat16 a
+    # processor gains nothing by merged graphs, and sums over their rows would lose digits
+    return "plain" if on_gpu(training) or training.precision == "bf16-mixed" else "merged"
 
 
 def on_gpu(training: Training) -> bool:

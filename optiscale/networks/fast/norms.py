@@ -37,11 +37,11 @@ def batch_norm_relu(norm: BatchNorm, x: Tensor, rows: Rows) -> Tensor:
         return functional.relu(functional.batch_norm(x, mean, var, weight, bias, eps=module.eps))
     if rows.weight is None:
         raise ValueError("batch norm in training needs the weights of the rows")
-    out, batch_mean, batch_var = _BatchNormReLU.apply(x, weight, bias, mean, var, rows.weight, rows.count, module.eps)
+    out, batch_mean, batch_var = _BatchNormReLU.apply(x, weight, bias, mean, var, rows.weight, rows.n, module.eps)
     with torch.no_grad():
-        momentum = torch.where(rows.count > 1, module.momentum, 0.0).to(mean.dtype)
+        momentum = torch.where(rows.n > 1, module.momentum, 0.0).to(mean.dtype)
         mean.lerp_(batch_mean, momentum)
-        var.lerp_(batch_var * (rows.count / (rows.count - 1).clamp(min=1.0)), momentum)
+        var.lerp_(batch_var * (rows.n / (rows.n - 1).clamp(min=1.0)), momentum)
         module.num_batches_tracked.add_(1)
     return out
 

@@ -1,0 +1,54 @@
+"""Plain, merged, resident: one result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small import study_content
+
+from optiscale.config import Study, parse_study
+from optiscale.dataset import OpticalDataset
+from optiscale.training import Cell, RunOptions, cell_hash, make_network, run_cell, target_spec
+from optiscale.training.assemble import way_of
+
+
+def study_of(dataset: OpticalDataset, **training: object) -> Study:
+    content = study_content(dataset.folder)
+    content["training"] = {**content.get("training", {}), **training}
+    return parse_study(content)
+
+
+def test_both_paths_learn_alike(dataset: OpticalDataset, tmp_path: Path):
+    curves = []
+    for path in ("auto", "plain"):
+        study = study_of(dataset, path=path, length={"steps": 60}, validate_every={"steps": 10}, precision="64-true")
+        record = run_cell(study, Cell("2B", 8, 8, 1, 0), dataset, tmp_path / path, RunOptions(threads=1))
+        assert record["status"] == "finished"
+        curves.append(record["val_loss"])
+    np.testing.assert_allclose(curves[0], curves[1], rtol=1e-4)
+
+
+def test_the_path_is_no_part_of_the_config_hash(dataset: OpticalDataset):
+    cell = Cell("2B", 8, 8, 1, 0)
+    assert cell_hash(study_of(dataset, path="plain"), cell) == cell_hash(study_of(dataset, path="auto"), cell)
+
+
+@pytest.mark.parametrize(
+    ("training", "way"),
+    [
+        ({"device": "cpu", "precision": "32-true"}, "merged"),
+        ({"device": "cpu", "precision": "64-true"}, "merged"),
+        ({"device": "cpu", "precision": "bf16-mixed"}, "plain"),
+        ({"device": "cpu", "precision": "32-true", "path": "plain"}, "plain"),
+        ({"device": "cuda"}, "plain"),
+    ],
+)
+def test_the_way_follows_from_device_precision_and_length(dataset: OpticalDataset, training, way):
+    study = study_of(dataset, **training)
+    cell = Cell("2B", 8, 16, 1, 0)
+    model = study.models["2B"]
+    network = make_network(study, cell, target_spec(model, dataset.manifest))
+    assert way_of(model.training, network) == way
+    assert way_of(model.training, network, cut=True) == "plain"
