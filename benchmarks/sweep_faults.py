@@ -2,7 +2,8 @@
 
 ``python benchmarks/sweep_faults.py`` kills 20 times in small studies of six runs on two workers, lets each study end,
 compares it with an undisturbed one and writes ``benchmarks/results/sweep_faults.json``: runs lost, runs that were
-begun again, and the time beyond that of as many undisturbed studies. About ten minutes on two free cores.
+begun again, and the time beyond that of as many undisturbed studies. About ten minutes on two free cores. The table of
+``docs/sweeps.md`` is written from that file; ``--document`` does only this.
 """
 
 from __future__ import annotations
@@ -19,14 +20,41 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from faults import Program, dask_cluster, faulty_study, study_file, survive, undisturbed
 from small import make_dataset
 
-from optiscale.io import write_json
+from optiscale.io import atomic_write, read_json, write_json
 
 RESULT = Path(__file__).parent / "results" / "sweep_faults.json"
+DOCUMENT = Path(__file__).parents[1] / "docs" / "sweeps.md"
+MARKS = "<!-- benchmarks/sweep_faults.py -->\n", "<!-- end -->"
 KILLS = {"worker": 8, "scheduler": 4, "program": 8}
 
 
 def main() -> None:
     """Kill, count, write."""
+    if sys.argv[1:] != ["--document"]:
+        measure()
+    document(read_json(RESULT))
+
+
+def document(result: dict[str, Any]) -> None:
+    """Write the table of the page."""
+    columns = ("kills", "runs_lost", "runs_repeated", "seconds_wasted_a_kill")
+    table = {kind: " | ".join(str(of[name]) for name in columns) for kind, of in result["of"].items()}
+    rows = "".join(f"| {kind} | {cells} s |\n" for kind, cells in table.items())
+    text = (
+        f"{MARKS[0]}`python benchmarks/sweep_faults.py` kills workers, schedulers and whole programs with SIGKILL at "
+        "random times in\nstudies of six runs on two workers, lets each study end, and compares every record with that "
+        f"of an undisturbed run.\nOn {result['cores']} cores (load {result['load']}):\n\n"
+        "| killed | times | runs lost | runs begun again | time lost a kill |\n|---|---|---|---|---|\n"
+        f"{rows}\nMost of the time lost is the start of new processes, which import torch.\n"
+    )
+    page = DOCUMENT.read_text(encoding="utf-8")
+    before, _, rest = page.partition(MARKS[0])
+    with atomic_write(DOCUMENT, "w") as stream:
+        stream.write(before + text + MARKS[1] + rest.partition(MARKS[1])[2])
+
+
+def measure() -> None:
+    """Kill and count."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         content = faulty_study(make_dataset(folder / "data").folder)
@@ -36,7 +64,6 @@ def main() -> None:
     totals = {key: sum(entry[key] for entry in rows.values()) for key in ("kills", "runs_lost", "runs_repeated")}
     machine = {"cores": len(os.sched_getaffinity(0)), "load": round(os.getloadavg()[0], 2)}
     write_json(RESULT, {**machine, **totals, "of": rows})
-    print(RESULT.read_text())
 
 
 def seconds_undisturbed(kind: str, content: dict[str, object], folder: Path) -> float:
