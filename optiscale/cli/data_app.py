@@ -9,6 +9,9 @@ import typer
 
 data_app = typer.Typer(no_args_is_help=True, help="Compute, pack and build data sets.")
 
+Folder = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="Folder of the data set.", show_default=False)
+]
 DataSource = Annotated[str, typer.Argument(metavar="[SOURCE]", help="dft-shelf, or the folder of a data set.")]
 
 
@@ -44,7 +47,7 @@ def data_pack(
 @data_app.command("build")
 def data_build(
     source: Annotated[str, typer.Option(help="dft-shelf, the path of a packed shelf, or tight-binding.")] = "dft-shelf",
-    out: Out = None,
+    out: Folder = None,
     n: Annotated[int | None, typer.Option("--n", help="Tight binding: materials wanted.", show_default=False)] = None,
     seed: Annotated[int, typer.Option(help="Tight binding: of the draws.")] = 0,
     sites: Annotated[
