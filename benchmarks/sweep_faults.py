@@ -59,8 +59,11 @@ def measure() -> None:
         folder = Path(name)
         content = faulty_study(make_dataset(folder / "data").folder)
         whole = undisturbed(content, folder / "whole")
-        alone = {kind: seconds_undisturbed(kind, content, folder / f"alone-{kind}") for kind in KILLS}
-        rows = {kind: row(kind, kills, content, whole, folder, alone[kind]) for kind, kills in KILLS.items()}
+        rows = {}
+        for kind, kills in KILLS.items():
+            alone = seconds_undisturbed(kind, content, folder / f"alone-{kind}")
+            rows[kind] = row(kind, kills, content, whole, folder, alone)
+            print(kind, rows[kind], flush=True)
     totals = {key: sum(entry[key] for entry in rows.values()) for key in ("kills", "runs_lost", "runs_repeated")}
     machine = {"cores": len(os.sched_getaffinity(0)), "load": round(os.getloadavg()[0], 2)}
     write_json(RESULT, {**machine, **totals, "of": rows})

@@ -30,7 +30,7 @@ RESULT = (
     *("val_loss", "val_eps_loss", "val_drude_loss", "train_loss", "best_epoch", "best_step", "epochs", "steps"),
     *("validate_every", "config_hash", "data_hash", "micro_batch", "status", "message"),
 )
-PATIENCE_S = 300.0
+PATIENCE_S = 1800.0
 
 
 def faulty_study(source: Path | str, *, steps: int = 200, **sweep: object) -> dict[str, object]:
