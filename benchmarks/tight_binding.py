@@ -202,7 +202,7 @@ def main() -> None:
     elements = [row for row in rows if row["name"].startswith("el_")]
     median, worst = element_summary(elements)
     binaries = [row for row in rows if row["name"].startswith("bin_")]
-    slopes = {name: row["omega_D"] for name, row in read_json(SLOPES)["binaries"].items()}
+    slopes = {name: row["omega_D"] for name, row in read_json(SLOPES)["materials"].items()}
     materials = compare_shelf(engine)
     prototypes = sorted({row["prototype"] for row in materials})
     shelf = {name: summary([row for row in materials if row["prototype"] == name]) for name in prototypes}

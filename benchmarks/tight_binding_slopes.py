@@ -1,4 +1,4 @@
-"""Drude frequencies of held-out binaries from the slopes of their density-functional bands.
+"""Drude frequencies from the slopes of density-functional bands: held-out binaries, materials of the shelf.
 
 usage: python benchmarks/tight_binding_slopes.py OUT [NAME ...]
 
@@ -90,13 +90,14 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("names", nargs="*", help="such as bin_CoTi; all binaries without any")
+    parser.add_argument("names", nargs="*", help="such as bin_CoTi or A1_Rh; all binaries without any")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    records = read_shelf(BINARIES)
+    records = [*read_shelf(BINARIES), *read_shelf()]
+    names = set(options.names) or {record.id for record in read_shelf(BINARIES)}
     for record in records:
         path = options.out / f"{record.id}.npz"
-        if path.exists() or (options.names and record.id not in options.names):
+        if path.exists() or record.id not in names:
             continue
         atoms = record.atoms
         rotations = find_rotations(atoms.cell.array, atoms.numbers, atoms.positions)
@@ -122,8 +123,13 @@ def main() -> None:
     for record in records:
         if (options.out / f"{record.id}.npz").exists():
             with np.load(options.out / f"{record.id}.npz", allow_pickle=False) as data:
-                rows[record.id] = {"omega_D": round(float(data["omega_D"]), 4), "mesh": data["divisions"].tolist()}
-    write_json(RESULT, {"spacing": SPACING, "binaries": rows})
+                rows[record.id] = {
+                    "omega_D": round(float(data["omega_D"]), 4),
+                    "mesh": data["divisions"].tolist(),
+                    "omega_D_of_momentum": round(record.omega_D, 4),
+                    "mesh_of_momentum": record.provenance["kpts"],
+                }
+    write_json(RESULT, {"spacing": SPACING, "materials": rows})
 
 
 if __name__ == "__main__":
