@@ -8,6 +8,7 @@ import os
 import random
 import resource
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,6 +80,23 @@ def test_a_killed_scheduler_costs_nothing(content: dict[str, object], whole: Pat
     assert_few_repeats(out, 1)
 
 
+def test_a_program_that_is_told_to_stop_lets_its_workers_write_checkpoints(
+    content: dict[str, object], whole: Path, tmp_path: Path
+) -> None:
+    study, out = study_file({**content, "sweep": {**content["sweep"], "checkpoint_s": 1000.0}}, tmp_path / "study")  # type: ignore[dict-item]
+    program = Program(study, out)
+    wait_for_a_run(out, program, random.Random(2))
+    program.process.send_signal(signal.SIGUSR1)
+    assert program.wait() == 130
+    assert "SIGUSR1: runs write their checkpoints and stop" in program.log.read_text()
+    cut = {path.parent.name for path in out.rglob("last.ckpt")}
+    assert 1 <= len(cut) <= 2
+    assert not cut & records_in(out).keys()
+    undisturbed(content, out)
+    assert_same_results(out, whole, parse_study(content))
+    assert {cell for cell, record in records_in(out).items() if record["resumed_from"]} == cut
+
+
 @contextlib.contextmanager
 def full_disk(largest: int) -> Iterator[None]:
     """No file may grow beyond so many bytes."""
@@ -146,7 +164,7 @@ def test_a_stopped_run_goes_on_unless_its_checkpoint_is_cut_short(
 
 
 def test_a_run_that_hangs_is_ended_and_one_without_numbers_is_a_row(dataset: OpticalDataset, tmp_path: Path) -> None:
-    content = faulty_study(dataset.folder, steps=10, hang_s=10.0, retries=1)
+    content = faulty_study(dataset.folder, steps=10, hang_s=20.0, retries=1)
     network = "broken_network:Broken"
     for how, once in (("sleep", "slept"), ("freeze", "froze"), ("nan", None)):
         options = {"how": how} | ({"once": str(tmp_path / once)} if once else {})
