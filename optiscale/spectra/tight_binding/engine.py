@@ -206,7 +206,10 @@ def find_rotations(lattice: np.ndarray, numbers: np.ndarray, position: np.ndarra
     import spglib
 
     scaled = np.linalg.solve(lattice.T, position.T).T
-    symmetry = spglib.get_symmetry((lattice, scaled, numbers), symprec=1e-4)
+    try:
+        symmetry = spglib.get_symmetry((lattice, scaled, numbers), symprec=1e-4)
+    except getattr(spglib, "SpglibError", ()):  # what versions after 2.8 raise where older ones return None
+        symmetry = None
     if symmetry is None:
         raise UserError("spglib finds no symmetry: atoms overlap, or the lattice vectors span no volume")
     return np.unique(symmetry["rotations"], axis=0)
