@@ -47,6 +47,8 @@ def document(result: dict[str, Any]) -> None:
         "| killed | times | runs lost | runs begun again | time lost a kill |\n|---|---|---|---|---|\n"
         f"{rows}\nMost of the time lost is the start of new processes, which import torch.\n"
     )
+    if result["load"] > result["cores"]:
+        text += "The machine computed other things meanwhile, so that the times are rough; the counts are not.\n"
     page = DOCUMENT.read_text(encoding="utf-8")
     before, _, rest = page.partition(MARKS[0])
     with atomic_write(DOCUMENT, "w") as stream:
