@@ -45,7 +45,7 @@ def document(result: dict[str, Any]) -> None:
         "random times in\nstudies of six runs on two workers, lets each study end, and compares every record with that "
         f"of an undisturbed run.\nOn {result['cores']} cores (load {result['load']}):\n\n"
         "| killed | times | runs lost | runs begun again | time lost a kill |\n|---|---|---|---|---|\n"
-        f"{rows}\nMost of the time lost is the start of new processes, which import torch.\n"
+        f"{rows}\n"
     )
     if result["load"] > result["cores"]:
         text += "The machine computed other things meanwhile, so that the times are rough; the counts are not.\n"
