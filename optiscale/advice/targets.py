@@ -47,7 +47,8 @@ class TargetForecast:
     beyond
         Factor by which that size lies beyond the points; 1 inside, and where there is none.
     floor, floor_low, floor_high
-        Loss that remains at infinite size: median and interval over laws and parameters; 0 without a floor.
+        Lowest loss from the measured sizes on, at infinite size unless it rises: median and interval over laws and
+        parameters; 0 without a floor.
     verdict
         The answer in words.
     """
@@ -120,7 +121,8 @@ def _target(curve: Curve, target: float, level: float, draws: Draws, tested: flo
     smallest, largest = curve.measured
     sizes = np.geomspace(smallest, HORIZON * largest, _STEPS)
     low_end, high_end = curve.interval(sizes, level=level)
-    size, low, high = (_first_below(sizes, losses, target) for losses in (curve.predict(sizes), low_end, high_end))
+    expected = curve.predict(sizes)
+    size, low, high = (_first_below(sizes, losses, target) for losses in (expected, low_end, high_end))
     floors = floors_of(curve, draws)
     floor_low, floor, floor_high = (float(v) for v in np.quantile(floors, [0.5 - level / 2, 0.5, 0.5 + level / 2]))
     return TargetForecast(
@@ -136,7 +138,9 @@ def _target(curve: Curve, target: float, level: float, draws: Draws, tested: flo
         floor_low=floor_low,
         floor_high=floor_high,
         level=level,
-        verdict=_verdict(curve, target, (size, low, high), floors, (floor, floor_low, floor_high)),
+        verdict=_verdict(
+            curve, target, (size, low, high), floors, (floor, floor_low, floor_high), rises=expected[-1] > expected[0]
+        ),
         law=law_in_words(curve.choice),
         warning="" if size is None else support(curve, size, tested=tested),
     )
@@ -148,11 +152,14 @@ def _verdict(
     found: tuple[float | None, float | None, float | None],
     floors: Array,
     floor: tuple[float, float, float],
+    *,
+    rises: bool,
 ) -> str:
     """Say what reaches the target, from the size found and its ends, and from the floor and its ends."""
     (size, low, high), name = found, curve.variable
     if size is None and floor[0] > target:
-        words = f"unreachable: the floor is {floor[0]:.4g} [{floor[1]:.4g}, {floor[2]:.4g}]"
+        what = f"the loss rises with {name}, the lowest" if rises else "the floor"
+        words = f"unreachable: {what} is {floor[0]:.4g} [{floor[1]:.4g}, {floor[2]:.4g}]"
         return words if low is None else f"{words}, though the interval does not exclude {name} = {low:,.0f}"
     if size is None:
         words = f"not within {HORIZON:,.0f} times the data"
@@ -165,14 +172,15 @@ def _verdict(
 
 
 def floors_of(curve: Curve, draws: Draws) -> Array:
-    """Loss of every draw at infinite size, (n,); 0 where the law has no floor.
+    """Lowest loss of every draw from the measured sizes on, (n,): that at infinite size, and 0 where it has no floor.
 
     A law whose break drifts with N is no guide to infinite N (docs/laws.md): along N it is left out beside others.
     """
     parameters = dict(draws.parameters)
     if curve.variable == "N" and len(parameters) > 1:
         parameters = {name: values for name, values in parameters.items() if name not in _LOCAL_IN_N} or parameters
-    floors = Draws(parameters).predict(curve.at(np.array([_INFINITE])))[:, 0]
+    # a loss that rises with the size is lowest at the smallest one measured, not at infinity
+    floors = Draws(parameters).predict(curve.at(np.array([*curve.measured, _INFINITE]))).min(axis=1)
     return np.where(floors > _NO_FLOOR * float(curve.series.points["mean"].min()), floors, 0.0)
 
 

@@ -188,3 +188,14 @@ def test_fits_as_published_have_no_intervals():
     fits = fit_study(averages("floor", FLOOR, D=LINE_D, N=[N]), protocol="published")
     with pytest.raises(UserError, match="fit it again without --published"):
         forecast_losses(fits, D=[512_000])
+
+
+def test_where_the_loss_rises_with_the_size_no_size_reaches_less():
+    """Wider is worse: the answer names the lowest loss, which is that of the smallest size, and no floor far above."""
+    over_n = averages("power", (6.0, 0.1), D=LINE_D, N=[5_000_000]).rename(columns={"D": "N", "N": "D"})
+    over_n = over_n.assign(D=20_000, val_loss_mean=np.linspace(4.0, 4.7, len(over_n)))
+    fits = fit_study(over_n)
+    (one,) = (row for row in forecast_targets(fits, target=3.5) if row.variable == "N")
+    assert one.size is None
+    assert one.verdict.startswith("unreachable: the loss rises with N, the lowest is ")
+    assert one.floor == pytest.approx(4.0, abs=0.1)
