@@ -48,7 +48,7 @@ class Captured:
             return
         torch.cuda.synchronize()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, stream=self._stream):  # the stream that libraries have been set up for
             self.work()
         self._graph = graph
         self._graph.replay()
