@@ -309,7 +309,7 @@ def bench(
     n: Annotated[int, typer.Option("--n", min=64, help="Crystals to make and measure with.")] = 512,
     batch_size: Annotated[int, typer.Option(min=2, help="Crystals a step.")] = 16,
     precision: Annotated[str, typer.Option(help="32-true or bf16-mixed.")] = "32-true",
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu, or cuda (unfinished, see benchmarks/README.md).")] = "cpu",
     rattle: Annotated[float, typer.Option(min=0, help="Displace atoms at random, Å: no symmetry is left.")] = 0.0,
     epochs: Annotated[int, typer.Option(min=4, help="To train; the first two are not counted.")] = 6,
     data: Annotated[
