@@ -3,7 +3,7 @@
 A message-passing network cannot tell apart two atoms (edges, angles) that have the same kind of surroundings: they have
 the same features in every layer. Colour refinement (Weisfeiler and Leman, 1968) finds them. Each class becomes one row
 that counts as often as the class has members; sums and means over rows, weighted so, are those of the whole graph.
-A rocksalt cell of 2 atoms has 2 kinds of atoms and a dozen kinds of edges; a crystal without symmetry stays whole.
+The 52 edges of rocksalt (a = 5.6 Å, up to 5.5 Å) are of 6 kinds; a crystal without symmetry stays nearly whole.
 """
 
 from __future__ import annotations

@@ -48,6 +48,11 @@ def test_a_face_centred_metal_has_one_atom_and_one_edge_a_shell():
     )
 
 
+def test_the_edges_of_rocksalt_are_of_six_kinds():
+    whole = whole_graph(bulk("NaCl", "rocksalt", a=5.6))
+    assert (len(whole.edge_length), len(quotient(whole).edge_length)) == (52, 6)
+
+
 @pytest.mark.parametrize("atoms", [bulk("NiAl", "cesiumchloride", a=2.89), bulk("Cu", "fcc", a=3.61), low_symmetry()])
 def test_weights_count_the_whole_graph(atoms):
     whole = whole_graph(atoms)
