@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
 
 from optiscale.config import RESOLVED, load_study
 from optiscale.errors import UserError
 
-if TYPE_CHECKING:
-    from optiscale.training import Cell
+_PAGE = 160  # characters of a line where there is no terminal
+_FAILED = 20  # lines at most; runs.parquet has them all
 
 
 def run(folder: Path) -> None:
@@ -20,49 +18,26 @@ def run(folder: Path) -> None:
     if not (folder / RESOLVED).exists():
         raise UserError(f"{folder}: no results folder ({RESOLVED} is missing)")
     from optiscale.sweep import cells_of
-    from optiscale.sweep.live import read_live
+    from optiscale.sweep.live import Running, read_live
     from optiscale.sweep.records import records_of
+    from optiscale.sweep.view import Board, failed_lines, running_table
 
-    study = load_study(folder / RESOLVED)
-    cells = list(cells_of(study))
+    cells = list(cells_of(load_study(folder / RESOLVED)))
     records = records_of(cells, folder)
     live = read_live(folder)
-    running = {run["cell"]: run for run in live["running"]} if live else {}
+    board = Board()
+    for cell in cells:
+        board.plan(cell)
+    for record in records.values():
+        board.add(record)
     console = Console()
-    console.print(_table(cells, records, running))
-    for run_ in running.values():
-        loss = "" if run_["val_loss"] is None else f"  L_val {run_['val_loss']:.4f}"
-        _line(console, f"{run_['cell']}: step {run_['step']} of {run_['steps']}{loss}  on {run_['worker']}")
-    for cell, record in records.items():
-        if record["status"] != "finished":
-            _line(console, f"{cell.id}: {record['status']}: {record['message']}")
-    left = sum(cell not in records for cell in cells)
+    console = console if console.is_terminal else Console(width=_PAGE)
+    console.print(board.losses_table(width=console.width))
+    if live and live["running"]:
+        console.print(running_table([Running(**one) for one in live["running"]]))
+    for line in failed_lines(board.failed, rows=_FAILED):
+        console.print(line, soft_wrap=True)
     heard = f"heard of {live['age_s']:.0f} s ago, {live['left']}" if live else ""
     now = f"running on {live['host']} (process {live['pid']}), {heard}" if live else "no program runs it"
-    _line(console, f"{folder}: {len(records)} of {len(cells)} cells have a record, {left} are left; {now}")
-
-
-def _table(cells: list[Cell], records: dict[Cell, dict[str, Any]], running: dict[str, Any]) -> Table:
-    """Return a row for each model, width and D."""
-    table = Table("model", "width", "D", "runs", "finished", "not finished", "running", "lowest L_val", box=None)
-    groups: dict[tuple[str, int | None, int], list[Cell]] = {}
-    for cell in cells:
-        groups.setdefault((cell.model, cell.width, cell.D), []).append(cell)
-    for (model, width, D), group in groups.items():
-        ended = [records[cell] for cell in group if cell in records]
-        losses = [record["val_loss"] for record in ended if record["status"] == "finished"]
-        table.add_row(
-            model,
-            "" if width is None else str(width),
-            f"{D:,}",
-            str(len(group)),
-            str(len(losses)),
-            str(len(ended) - len(losses)),
-            str(sum(cell.id in running for cell in group)),
-            f"{min(losses):.4f}" if losses else "",
-        )
-    return table
-
-
-def _line(console: Console, text: str) -> None:
-    console.print(text, highlight=False, soft_wrap=True)
+    counts = f"{len(records)} of {len(cells)} cells have a record, {len(cells) - len(records)} are left"
+    console.print(f"{folder}: {counts}; {now}", highlight=False, soft_wrap=True)

@@ -132,6 +132,7 @@ class Dispatch:
     def _settle(self, future: Future) -> tuple[Job, Lost | None] | None:
         """Take what came of a run: a record, a reason to try again, or its loss."""
         flight = self.flying.pop(future)
+        self.progress.dropped(flight.job.cell.id)
         if future.cancelled():
             return self._again(flight.job, "the scheduler lost the run")
         error = future.exception()
@@ -196,6 +197,7 @@ class Dispatch:
             if address is None or (len(processing[address]) > 1 and self.flying[future].job.cell.id not in self.beats):
                 continue  # no worker has it yet, or it stands behind another run there
             flight = self.flying.pop(future)
+            self.progress.dropped(flight.job.cell.id)
             future.cancel()
             self.client.restart_workers([address], timeout=60, raise_for_error=False)
             if (

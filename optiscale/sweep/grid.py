@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from filelock import FileLock, Timeout
@@ -99,7 +100,8 @@ def run_grid(
         save_study(study, out / RESOLVED)
         try:
             if left:
-                _run(study, left, dataset, out, executor, done=len(cells) - len(left))
+                done = [record for record in records.values() if record["status"] in DONE]
+                _run(study, left, dataset, out, executor, done=done)
         finally:  # an interrupted sweep leaves its tables too
             runs = merge([*records_of(cells, out).values(), *extras], out)
     return GridResult(runs, len(left), out)
@@ -138,7 +140,13 @@ def estimates(study: Study, cells: Sequence[PlannedCell], dataset: OpticalDatase
 
 
 def _run(
-    study: Study, left: Sequence[PlannedCell], dataset: OpticalDataset, out: Path, executor: Executor, *, done: int
+    study: Study,
+    left: Sequence[PlannedCell],
+    dataset: OpticalDataset,
+    out: Path,
+    executor: Executor,
+    *,
+    done: Sequence[dict[str, Any]],
 ) -> None:
     seconds = estimates(study, left, dataset)
     commit = git_commit()
@@ -149,7 +157,7 @@ def _run(
     sizes = {planned.cell: planned.N for planned in left}
     for job in jobs:  # a run that failed before is tried again: its old record must not stand for the new run
         (job.folder / RECORD).unlink(missing_ok=True)
-    with SweepProgress(jobs, done=done, steps=_steps(study, left), live=out / LIVE) as progress:
+    with SweepProgress(jobs, before=done, steps=_steps(study, left), live=out / LIVE) as progress:
         for job, lost in execute(study, jobs, dataset, out, commit, progress, executor):
             if lost is not None and not (job.folder / RECORD).exists():
                 status, message = lost

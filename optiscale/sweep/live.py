@@ -23,13 +23,14 @@ _EVERY_S = 2.0
 
 @dataclass
 class Running:
-    """A run on its way."""
+    """A run on its way; `left_s` is the time that it will still take, if that is known."""
 
     cell: str
     worker: str
     steps: int
     step: int = 0
     val_loss: float | None = None
+    left_s: float | None = None
 
 
 class LiveFile:

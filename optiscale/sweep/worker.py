@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import time
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ def work(task: Task) -> tuple[str | None, str]:
     from distributed import get_worker
 
     worker = get_worker()
-    last = [-_BEAT_S]
+    last = [-math.inf]
 
     def say(step: int, val_loss: float | None) -> None:
         last[0] = time.monotonic()
@@ -64,6 +65,7 @@ def work(task: Task) -> tuple[str | None, str]:
             say(step, None)
 
     say(0, None)
+    last[0] = -math.inf  # the next sign tells the step that the training goes on from
     _pin()
     study = parse_study(task.study)
     if study.sweep.threads is None:

@@ -229,7 +229,7 @@ def test_a_study_that_no_worker_can_run_is_refused(
     save_study(study, tmp_path / RESOLVED)
     jobs = [Job(cell, tmp_path / "cells" / cell.id, 1.0) for cell in cells_of(study)]
     other = SimpleNamespace(hash="another")
-    progress = SweepProgress(jobs, done=0, steps={})
+    progress = SweepProgress(jobs, steps={})
     unfit = (
         rf"no worker is fit for the study; the last said: .* is another data set there \({dataset.hash}, wanted another"
     )

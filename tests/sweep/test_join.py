@@ -1,10 +1,6 @@
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -17,7 +13,6 @@ from optiscale.config import load_study, parse_study
 from optiscale.dataset import OpticalDataset
 from optiscale.errors import UserError
 from optiscale.sweep import join, run_grid
-from optiscale.sweep.live import LIVE, LiveFile, Running
 
 
 def content_of(source: Path, seeds: list[int], **changes: object) -> dict[str, object]:
@@ -104,21 +99,3 @@ def test_a_branch_keeps_both_studies_and_what_still_holds(
     assert run_grid(parse_study(content), out, branch_name="wide").ran == 0
     with pytest.raises(UserError, match="no name of a folder"):
         run_grid(parse_study(content), out, branch_name="../wide")
-
-
-def test_the_status_of_a_study_is_read_from_its_folder(folders: dict[str, Path], tmp_path: Path) -> None:
-    out = copy_of(folders["two"], tmp_path)
-    record = out / "cells" / "2B_W8_D8_s3_t0" / "record.json"
-    record.write_text(json.dumps({**json.loads(record.read_text()), "status": "failed", "message": "no luck"}))
-    shutil.rmtree(out / "cells" / "2B_W8_D8_s2_t0")
-    LiveFile(out / LIVE).write([Running("2B_W8_D8_s2_t0", "w", 6, 3, 0.25)], done=3, runs=4, left="left 0:01")
-    said = CliRunner().invoke(app, ["status", str(out)]).output
-    assert "2B_W8_D8_s2_t0: step 3 of 6  L_val 0.2500  on w" in said
-    assert "2B_W8_D8_s3_t0: failed: no luck" in said
-    assert "3 of 4 cells have a record, 1 are left; running on" in said
-    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
-    live = json.loads((out / LIVE).read_text())
-    (out / LIVE).write_text(json.dumps({**live, "pid": int(dead.stdout)}))
-    assert "1 are left; no program runs it" in CliRunner().invoke(app, ["status", str(out)]).output
-    (out / LIVE).write_text(json.dumps({**live, "began": live["began"] - 100, "pid": os.getpid()}))
-    assert "no program runs it" in CliRunner().invoke(app, ["status", str(out)]).output, "a number used again"
