@@ -15,7 +15,7 @@ import torch
 
 from optiscale.bench.data import bench_dataset
 from optiscale.bench.plain import plain_rates
-from optiscale.bench.roofline import matrix_rate, step_flops
+from optiscale.bench.roofline import copy_rate, matrix_rate, step_counts
 from optiscale.bench.whole import bench_study, whole_run
 from optiscale.config import Study
 from optiscale.dataset import OpticalDataset
@@ -68,7 +68,7 @@ def measure(
         ours = whole_run(study, Cell(model, width, _largest_subset(n, batch_size), 1, 0), dataset)
         torch.manual_seed(0)
         network = make_network(study, Cell(model, width, 2, 1, 0), target_spec(study.models[model], dataset.manifest))
-        flops = step_flops(network, graphs, order[:batch_size])
+        counts = step_counts(network, graphs, order[:batch_size], lowered=precision == "bf16-mixed")
         plain = plain_rates(
             network,
             graphs,
@@ -88,7 +88,7 @@ def measure(
             "plain_validation": plain.validation,
             "first_s": ours.first_s,
             "losses": ours.losses,
-            **flops,
+            **counts,
         }
         rows.append(row)
         report(row)
@@ -104,6 +104,7 @@ def measure(
         "whole_graph": graphs.statistics(),
         "merged_graph": merged,
         "matrix_tflops": matrix_rate(target, precision),
+        "copy_tbytes": copy_rate(target),
         "rows": rows,
     }
 

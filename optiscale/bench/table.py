@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from optiscale.bench.roofline import roofline_rate
+
 #: of arXiv:2602.05702: data sizes, widths, seeds, epochs and validation materials of the 2D study
 PUBLISHED_D = (2500, 5000, 10_000, 20_000, 40_000, 80_000, 160_000)
 PUBLISHED_WIDTHS = (16, 32, 64, 128, 256, 512, 1024)
@@ -16,19 +18,21 @@ def markdown(result: dict[str, Any]) -> str:
     """Return a Markdown table of the rates (crystals a second)."""
     head = (
         "| network, width | plain, train | ours, train | ratio | plain, validation | ours, validation | ratio "
-        "| MFLOP a crystal, whole | merged | share of the matrix rate | first epoch, s |\n"
-        "|---|---|---|---|---|---|---|---|---|---|---|"
+        "| MFLOP a crystal, whole | merged | MB a crystal | share of the roofline | first epoch, s |\n"
+        "|---|---|---|---|---|---|---|---|---|---|---|---|"
     )
-    return "\n".join([head, *(_line(row, result["matrix_tflops"]) for row in result["rows"])])
+    return "\n".join([head, *(_line(row, result) for row in result["rows"])])
 
 
-def _line(row: dict[str, Any], tflops: float) -> str:
-    share = row["fast_train"] * row["merged_mflop"] * 1e6 / (tflops * 1e12)
+def _line(row: dict[str, Any], result: dict[str, Any]) -> str:
+    share = row["fast_train"] / roofline_rate(row, tflops=result["matrix_tflops"], tbytes=result["copy_tbytes"])
+    mbyte = row["merged_products_mbyte"] + row["other_mbyte"]
     return (
         f"| {row['model']} {row['width']} | {row['plain_train']:,.0f} | {row['fast_train']:,.0f} "
         f"| {row['fast_train'] / row['plain_train']:.1f} | {row['plain_validation']:,.0f} "
         f"| {row['fast_validation']:,.0f} | {row['fast_validation'] / row['plain_validation']:.1f} "
-        f"| {row['whole_mflop']:.1f} | {row['merged_mflop']:.1f} | {100 * share:.1f} % | {row['first_s']:.0f} |"
+        f"| {row['whole_mflop']:.1f} | {row['merged_mflop']:.1f} | {mbyte:.2f} | {100 * share:.0f} % "
+        f"| {row['first_s']:.0f} |"
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from optiscale.datamodule.module import EpochBatches, OpticalDataModule
+from optiscale.datamodule.module import EpochBatches, OpticalDataModule, rows_of
 from optiscale.dataset.split import Part
 from optiscale.graphs import GraphStore, MergedGraphs
 from optiscale.graphs.merged import Shape, exact_room, fits, room
@@ -84,7 +84,8 @@ class ResidentDataModule(OpticalDataModule):
         """Bring the whole data set to a device, once."""
         if self.resident is None or self.resident.device != device:
             self.resident = MergedGraphs.of(self._opened(), device=device, angles=self.angles)
-            self.room = room(self.resident, self.rows["train"], self.rows_a_batch)
+            # of the whole training part, not of the subset: cells of one study share what was compiled
+            self.room = room(self.resident, rows_of(self.dataset, self.data)["train"], self.rows_a_batch)
         return self.resident
 
     def train_dataloader(self) -> Any:

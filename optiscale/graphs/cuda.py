@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from optiscale.graphs.merged import MergedGraphs, Shape
 
 _BLOCK = 128
+_COLUMNS = 1024  # of a spectrum, a program
 
 
 @triton.jit
@@ -88,6 +89,24 @@ def gather_kernel(
             tl.store(to_out_of + place, last, mask=place <= size)
 
 
+@triton.jit
+def take_kernel(source, rows, out, width, BLOCK: tl.constexpr):
+    """out[i] = source[rows[i]]; the source may be page-locked memory of the host, which the card reads directly."""
+    place = tl.program_id(0).to(tl.int64)
+    column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    inside = column < width
+    value = tl.load(source + tl.load(rows + place) * width + column, mask=inside)
+    tl.store(out + place * width + column, value, mask=inside)
+
+
+def take(source: Tensor, rows: Tensor) -> Tensor:
+    """Take rows (B,) of an array (M, ...) on the card or in page-locked memory of the host."""
+    out = torch.empty((len(rows), *source.shape[1:]), dtype=source.dtype, device=rows.device)
+    width = out[0].numel()
+    take_kernel[(len(rows), -(-width // _COLUMNS))](source, rows, out, width, _COLUMNS)
+    return out
+
+
 def gather(graphs: MergedGraphs, rows: Tensor, shape: Shape) -> FlatBatch:
     """Do the gather of `MergedGraphs.gather`."""
     n = len(rows)
@@ -129,6 +148,6 @@ def gather(graphs: MergedGraphs, rows: Tensor, shape: Shape) -> FlatBatch:
         corners=corners,
         crystal_weight=present.to(torch.float32),
         n_crystals=present.sum().to(torch.float32),
-        spectrum=graphs.spectrum[known] if graphs.spectrum is not None else None,
+        spectrum=take(graphs.spectrum, known) if graphs.spectrum is not None else None,
         scalars=graphs.scalars[known],
     )

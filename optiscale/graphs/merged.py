@@ -23,6 +23,7 @@ class Shape(NamedTuple):
 
 
 _SPREAD = 4.0  # standard deviations of room above the mean size of a batch
+_SPECTRA_SHARE = 0.5
 _LAST: dict[tuple[str, str, bool], MergedGraphs] = {}
 """What the cells of a study that run one after the other share."""
 
@@ -68,9 +69,14 @@ class MergedGraphs:
         Where the tensors live. On the CPU spectra stay memory-mapped.
     angles
         Whether angles are wanted.
+    share
+        Of the free memory of a card that spectra may take; larger ones stay in page-locked memory of the host, where
+        the card reads those of a batch.
     """
 
-    def __init__(self, store: GraphStore, *, device: torch.device, angles: bool) -> None:
+    def __init__(
+        self, store: GraphStore, *, device: torch.device, angles: bool, share: float = _SPECTRA_SHARE
+    ) -> None:
         self.device = device
         self.angles = angles
         self.index_type = torch.int64 if device.type == "cpu" else torch.int32
@@ -85,7 +91,7 @@ class MergedGraphs:
         ]
         self.table = torch.stack(offsets, dim=1)  # (M + 1, 3)
         dataset = store.dataset
-        self.spectrum = _as_tensor(dataset.spectrum).to(device) if dataset.manifest.components else None
+        self.spectrum = _placed(_as_tensor(dataset.spectrum), device, share) if dataset.manifest.components else None
         self.scalars = torch.from_numpy(np.array(dataset.scalars)).to(device)
 
     @classmethod
@@ -204,6 +210,13 @@ def _as_tensor(array: np.ndarray) -> Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*not writable.*")
         return torch.from_numpy(array)
+
+
+def _placed(spectra: Tensor, device: torch.device, share: float) -> Tensor:
+    """Bring spectra where a card can read them; on the CPU they stay as they are."""
+    if device.type == "cuda" and spectra.nbytes > share * torch.cuda.mem_get_info(device)[0]:
+        return torch.empty(spectra.shape, dtype=spectra.dtype, pin_memory=True).copy_(spectra)
+    return spectra.to(device)
 
 
 def _orders(source: Tensor, target: Tensor, offset: Tensor, ends: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -12,7 +12,7 @@ import torch
 from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from optiscale.config import Study, Training
-from optiscale.datamodule import OpticalDataModule
+from optiscale.datamodule import OpticalDataModule, batches_an_epoch
 from optiscale.datamodule.chunks import ResidentDataModule
 from optiscale.dataset import OpticalDataset
 from optiscale.networks import count_parameters
@@ -35,6 +35,8 @@ from optiscale.training.resident import ResidentModule
 
 #: torch_geometric's layers; ours on merged graphs; ours with all data on the card and captured steps
 Way = Literal["plain", "merged", "resident"]
+#: steps of a run that pay for compiling: half a minute, in which the plain layers take a thousand steps
+CAPTURE_FROM = 1000
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,10 @@ def assemble(study: Study, cell: Cell, dataset: OpticalDataset, options: RunOpti
     if model.training.precision == "64-true":
         network = network.double()  # Lightning does so after it has read a checkpoint, which would lose digits
     components, scalars = places(dataset.manifest, targets)
-    way = options.way or way_of(model.training, network, cut=options.micro_batch is not None)
+    steps = model.training.length.steps or model.training.length.total * batches_an_epoch(
+        cell.D, model.training.batch_size
+    )
+    way = options.way or way_of(model.training, network, steps=steps, cut=options.micro_batch is not None)
     module = (ResidentModule if way == "resident" else OpticalModule)(
         network,
         training=model.training,
@@ -121,23 +126,26 @@ def assemble(study: Study, cell: Cell, dataset: OpticalDataset, options: RunOpti
     )
 
 
-def way_of(training: Training, network: torch.nn.Module, *, cut: bool = False) -> Way:
+def way_of(training: Training, network: torch.nn.Module, *, steps: int, cut: bool = False) -> Way:
     """Say how a run is computed (see `Training.path`); the results are the same up to rounding.
 
     Parameters
     ----------
     training
-        Its device, precision and length decide.
+        Its device and precision decide.
     network
         May have no fast form.
+    steps
+        Of the whole run: a short one ends before a captured step is compiled.
     cut
         Whether batches are cut into micro-batches, which only the plain way knows.
     """
     if training.path == "plain" or cut or why_not_fast(network) is not None:
         return "plain"
-    # "resident" is for `optiscale bench` alone until its captured step is trusted (benchmarks/README.md); in bfloat16 a
-    # processor gains nothing by merged graphs, and sums over their rows would lose digits
-    return "plain" if on_gpu(training) or training.precision == "bf16-mixed" else "merged"
+    if on_gpu(training):
+        return "resident" if training.precision != "64-true" and steps >= CAPTURE_FROM else "plain"
+    # in bfloat16 a processor gains nothing by merged graphs, and sums over their rows would lose digits
+    return "plain" if training.precision == "bf16-mixed" else "merged"
 
 
 def on_gpu(training: Training) -> bool:

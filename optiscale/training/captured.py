@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,8 @@ from optiscale.graphs.merged import Shape, rounded
 from optiscale.networks.fast import fast_forward
 from optiscale.training.losses import batch_losses
 
+_ALIGNED = 8  # bfloat16 numbers in 16 bytes
+_SHAPES = 64  # compiled networks and shapes of batches that a program keeps at most
 _WARM_UP = 3  # runs before the capture: compilers and libraries set themselves up in the first
 
 
@@ -57,7 +60,8 @@ class Captured:
 class LowerCopy:
     """A network whose linear layers are in bfloat16, kept equal to one in float32.
 
-    Automatic mixed precision casts each weight where it is used; this casts all at once, and their gradients back.
+    Automatic mixed precision casts each weight where it is used; this casts all at once, and their gradients back: the
+    lowered weights lie one after the other in one tensor, as their gradients do.
 
     Parameters
     ----------
@@ -70,39 +74,79 @@ class LowerCopy:
     def __init__(self, network: nn.Module, precision: str) -> None:
         self.network = network
         self.copy = network
-        self.lowered: list[tuple[Tensor, Tensor]] = []
+        self.high: list[nn.Parameter] = []
+        self.low: list[nn.Parameter] = []
+        self._parts: list[Tensor] = []
         if precision == "bf16-mixed":
             shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
             self.copy = copy.deepcopy(network, shared)
-            for mine in self.copy.modules():
-                if isinstance(mine, nn.Linear | Linear):
-                    self.lowered += [(_lower(mine, name), weight) for name, weight in mine.named_parameters()]
-        self.same = [weight for weight in network.parameters() if all(weight is not high for _, high in self.lowered)]
-        for _, high in self.lowered:
-            high.grad = torch.zeros_like(high)
+            self._lower()
+        lowered = {id(weight) for weight in self.high}
+        self.same = [weight for weight in network.parameters() if id(weight) not in lowered]
+
+    def _lower(self) -> None:
+        """Put bfloat16 weights in the place of those of linear layers."""
+        places = [
+            (layer, name, weight)
+            for layer in self.copy.modules()
+            if isinstance(layer, nn.Linear | Linear)
+            for name, weight in layer.named_parameters(recurse=False)
+        ]
+        # those of odd sizes last, so that the others begin at multiples of 16 bytes, as matrix products like it
+        places.sort(key=lambda place: place[2].numel() % _ALIGNED != 0)
+        self.high = [weight for _, _, weight in places]
+        sizes = [weight.numel() for weight in self.high]
+        self._weights = torch.cat([weight.detach().reshape(-1) for weight in self.high])
+        self._low_weights = self._weights.to(torch.bfloat16)
+        self._gradients = torch.zeros_like(self._weights)
+        self._low_gradients = torch.zeros_like(self._low_weights)
+        for (layer, name, weight), low, gradient in zip(
+            places, self._low_weights.split(sizes), self._gradients.split(sizes), strict=True
+        ):
+            setattr(layer, name, nn.Parameter(low.view(weight.shape)))
+            self.low.append(getattr(layer, name))
+            self._parts.append(gradient.view(weight.shape))
 
     def refresh(self) -> None:
         """Take over the weights."""
-        if self.lowered:
+        if self.low:
             with torch.no_grad():
-                torch._foreach_copy_([low for low, _ in self.lowered], [high for _, high in self.lowered])
+                torch.cat([weight.reshape(-1) for weight in self.high], out=self._weights)
+                self._low_weights.copy_(self._weights)
 
     def backward(self, loss: Tensor) -> None:
         """Set the gradients of the network's weights to those of a loss."""
-        gradients = torch.autograd.grad(loss, [*(low for low, _ in self.lowered), *self.same])
-        n_lowered = len(self.lowered)
-        if n_lowered:
-            taken = [high.grad for _, high in self.lowered if high.grad is not None]
-            torch._foreach_copy_(taken, gradients[:n_lowered])
-        for weight, gradient in zip(self.same, gradients[n_lowered:], strict=True):
+        gradients = torch.autograd.grad(loss, [*self.low, *self.same])
+        if self.low:
+            torch.cat([gradient.reshape(-1) for gradient in gradients[: len(self.low)]], out=self._low_gradients)
+            self._gradients.copy_(self._low_gradients)
+        # every time: Lightning takes the gradients away before a validation
+        gradients = (*self._parts, *gradients[len(self.low) :])
+        for weight, gradient in zip((*self.high, *self.same), gradients, strict=True):
             weight.grad = gradient
 
 
-def _lower(layer: nn.Module, name: str) -> Tensor:
-    """Put a bfloat16 weight in the place of one in float32; return it."""
-    low = nn.Parameter(getattr(layer, name).detach().to(torch.bfloat16))
-    setattr(layer, name, low)
-    return low
+def mean_loss(network: nn.Module, batch: FlatBatch, components: list[int], scalars: list[int]) -> Tensor:
+    """Mean loss of a batch."""
+    return (_losses(network, batch, components, scalars).sum(dim=0) * batch.crystal_weight).sum() / batch.n_crystals
+
+
+def loss_sums(network: nn.Module, batch: FlatBatch, components: list[int], scalars: list[int]) -> Tensor:
+    """Sum both losses over a batch: (2,) float64."""
+    return (_losses(network, batch, components, scalars).double() * batch.crystal_weight).sum(dim=1)
+
+
+def _losses(network: nn.Module, batch: FlatBatch, components: list[int], scalars: list[int]) -> Tensor:
+    prediction = fast_forward(network, batch)
+    return torch.stack(batch_losses(prediction, batch, components=components, scalars=scalars))
+
+
+@functools.cache
+def _compiled(work: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Compile a function of a network and a batch; networks and batches of one shape share what was compiled."""
+    torch._dynamo.config.recompile_limit = _SHAPES
+    compiled: Callable[..., Tensor] = torch.compile(work, fullgraph=True, dynamic=False)
+    return compiled
 
 
 class CapturedRun:
@@ -151,9 +195,9 @@ class CapturedRun:
         self.validation_sums = torch.zeros(2, dtype=torch.float64, device=device)
         self.shape = shape
         self._rows = torch.full((batch_size,), -1, dtype=torch.int64, device=device)
-        self._loss = torch.compile(self._batch_loss, fullgraph=True, dynamic=False) if compile_ else self._batch_loss
-        self._sums = torch.compile(self._batch_sums, fullgraph=True, dynamic=False) if compile_ else self._batch_sums
-        self._step = Captured(lambda: self._train(self._loss, self._rows, self.shape))
+        self._sums = _compiled(loss_sums) if compile_ else loss_sums
+        loss = _compiled(mean_loss) if compile_ else mean_loss
+        self._step = Captured(lambda: self._train(loss, self._rows, self.shape))
         self._evaluations: dict[Any, Captured] = {}
 
     def step(self, rows: Tensor, *, fitting: bool) -> None:
@@ -163,7 +207,7 @@ class CapturedRun:
             self._step()
         else:
             need = self.graphs.sizes(rows[rows >= 0].cpu().numpy()).sum(axis=0)
-            self._train(self._batch_loss, rows, rounded(need))
+            self._train(mean_loss, rows, rounded(need))
 
     def validate(self, rows: Tensor, shape: Shape) -> None:
         """Add the losses of the crystals `rows` (B,), -1 for none, to `validation_sums`; `shape` has room for them."""
@@ -176,23 +220,11 @@ class CapturedRun:
         captured.rows.copy_(rows)  # type: ignore[attr-defined]
         captured()
 
-    def _batch_loss(self, batch: FlatBatch) -> Tensor:
-        """Mean loss of a batch."""
-        return (self._losses(batch).sum(dim=0) * batch.crystal_weight).sum() / batch.n_crystals
-
-    def _batch_sums(self, batch: FlatBatch) -> Tensor:
-        """Sum both losses over a batch: (2,) float64."""
-        return (self._losses(batch).double() * batch.crystal_weight).sum(dim=1)
-
-    def _losses(self, batch: FlatBatch) -> Tensor:
-        prediction = fast_forward(self.lower.copy, batch)
-        return torch.stack(batch_losses(prediction, batch, components=self.components, scalars=self.scalars))
-
-    def _train(self, loss_of: Callable[[FlatBatch], Tensor], rows: Tensor, shape: Shape) -> None:
+    def _train(self, loss_of: Callable[..., Tensor], rows: Tensor, shape: Shape) -> None:
         self.lower.copy.train()
         self.lower.refresh()
         batch = self.graphs.gather(rows, shape)
-        loss = loss_of(batch)
+        loss = loss_of(self.lower.copy, batch, self.components, self.scalars)
         self.lower.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.lower.network.parameters(), self.clip)
         if self.optimizer is None:
@@ -204,4 +236,5 @@ class CapturedRun:
     def _evaluate(self, rows: Tensor, shape: Shape) -> None:
         self.lower.copy.eval()
         self.lower.refresh()
-        self.validation_sums += self._sums(self.graphs.gather(rows, shape))
+        batch = self.graphs.gather(rows, shape)
+        self.validation_sums += self._sums(self.lower.copy, batch, self.components, self.scalars)

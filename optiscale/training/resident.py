@@ -44,6 +44,9 @@ class ResidentModule(OpticalModule):
             self.parameters(), lr=rate, weight_decay=self.weight_decay, fused=True, capturable=True
         )
 
+    def on_validation_model_zero_grad(self) -> None:
+        """Keep the gradients, which Lightning would drop before a validation: the captured step writes to them."""
+
     def on_train_batch_start(self, batch: Any, batch_index: int) -> None:
         """Leave the rate to `training_step`."""
 

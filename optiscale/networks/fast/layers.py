@@ -45,6 +45,7 @@ def transformer(conv: TransformerConv, x: Tensor, edge: Tensor, links: Links, ro
         conv.heads,
     )
     skip = linear(conv.lin_skip, x)
+    out = out.to(skip.dtype)
     # the weights of (out, skip, out - skip) on the two that there are
     of_out, of_skip, of_difference = conv.lin_beta.weight.chunk(3, dim=1)
     beta = functional.linear(out, of_out + of_difference) + functional.linear(skip, of_skip - of_difference)
