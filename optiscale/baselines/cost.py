@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from optiscale.baselines.estimators import N_FEATURES, MagpieBaseline
+from optiscale.baselines.estimators import MAX_SCORES, N_FEATURES, MagpieBaseline
 from optiscale.config import BaselineConfig, MagpieForest
 
 _MATERIALS = 256
+_JUDGED = 1024  # materials judged at once
 _FEW, _MANY = 1, 8  # trees: what a tree adds is told from what it costs to begin
 
 
@@ -68,3 +69,25 @@ def measure_baseline(config: BaselineConfig, *, n_values: int, n_scalars: int, t
         predict=max(0.0, few[1] - _FEW * predict_tree),
         predict_tree=predict_tree,
     )
+
+
+def memory_mb(config: BaselineConfig, *, D: int, n_values: int, n_scalars: int) -> float:
+    """Count the MiB that a fit to D materials adds to a process: spectra and their copies, features, trees.
+
+    Parameters
+    ----------
+    config
+        The baseline.
+    D
+        Training materials.
+    n_values, n_scalars
+        Values of a spectrum and scalar targets.
+    """
+    spectra = D * n_values * (4 + 3 * 8)  # float32, and float64 thrice: standardized, centred, reduced or solved
+    judged = min(D, _JUDGED) * n_values * 3 * 8  # predicted, true, and their difference
+    features = D * N_FEATURES * 3 * 8
+    trees = 0
+    if isinstance(config, MagpieForest):
+        nodes = 2 * min(config.leaves, D)
+        trees = config.trees * nodes * 8 * (min(MAX_SCORES, n_values) + 8 + n_scalars * 9)  # 8 numbers tell a split
+    return (spectra + judged + features + trees) / 2**20

@@ -22,6 +22,7 @@ from optiscale.errors import UserError
 
 if TYPE_CHECKING:
     from optiscale.sweep import GridResult
+    from optiscale.sweep.forecast import PlanRow
 
 #: what a study leaves in its folder; --fresh removes this and nothing else
 OURS = ("cells", "tables", "figures", "runs.parquet", "curves.parquet", "fits.json", PAGE, STAMP, RESOLVED)
@@ -139,24 +140,37 @@ def _show_plan(study: Study, folder: Path) -> None:
 
     with Console(stderr=True).status("measuring each network"):
         planned = forecast(study, folder)
-    table = Table("model", "width", "N", "D", "runs", "done", "seconds a run", box=None)
-    for row in planned.rows:
-        width = "" if row.width is None else str(row.width)
-        seconds = "?" if math.isnan(row.seconds) else f"{row.seconds:.3g}"
-        table.add_row(row.model, width, f"{row.N:,}", f"{row.D:,}", str(row.runs), str(row.done), seconds)
     console = Console()
-    console.print(table)
-    console.print(
-        f"{planned.cells} cells, {planned.left} to run, estimated {_duration(planned.total / study.sweep.workers)} "
-        f"on this machine with {study.sweep.workers} worker(s)",
-        highlight=False,
-        soft_wrap=True,
-    )
-    for note in planned.notes:
-        console.print(note, highlight=False, soft_wrap=True)
+    console.print(_table(planned.rows))
+    workers = study.sweep.workers
+    parts = [
+        f"{planned.cells} cells, {planned.left} to run",
+        f"{_duration(planned.total)} in all",
+        f"{_duration(planned.makespan)} on {workers} worker{'s' if workers > 1 else ''} (order: {study.sweep.order})",
+        f"peak memory {_whole(planned.memory_mb)} MiB a run",
+    ]
+    for line in (", ".join(parts), *planned.notes):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def _table(rows: Sequence[PlanRow]) -> Table:
+    names = ("model", "width", "N", "D", "runs", "done", "seconds a run", "memory, MiB", "known from")
+    table = Table(*names, box=None)
+    for row in rows:
+        numbers = ("?" if math.isnan(row.seconds) else f"{row.seconds:.3g}", _whole(row.memory_mb))
+        width = "" if row.width is None else str(row.width)
+        counts = (width, f"{row.N:,}", f"{row.D:,}", str(row.runs), str(row.done))
+        table.add_row(row.model, *counts, *numbers, row.source)
+    return table
+
+
+def _whole(value: float) -> str:
+    return "?" if math.isnan(value) else f"{value:,.0f}"
 
 
 def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
     if seconds < 5400:
         return f"{seconds / 60:.1f} minutes"
     return f"{seconds / 3600:.1f} hours" if seconds < 2 * 86400 else f"{seconds / 86400:.1f} days"

@@ -215,7 +215,8 @@ class Sweep(Strict):
 
     `workers` processes side by side, torch `threads` in each. A run writes a checkpoint every `checkpoint_s` seconds,
     so that a shorter one writes none. A run whose worker was killed, hung (no step for `hang_s` seconds) or could not
-    read or write a file is tried again up to `retries` times.
+    read or write a file is tried again up to `retries` times. `order` says which run goes first: "balanced" gives every
+    D and every width of each model a value, then takes the longest; "longest", "shortest"; "grid" as the study says.
     """
 
     workers: Count = 1
@@ -223,6 +224,7 @@ class Sweep(Strict):
     retries: Annotated[int, Field(ge=0)] = 2
     checkpoint_s: Positive = 300.0
     hang_s: Positive = 1800.0
+    order: Literal["balanced", "longest", "shortest", "grid"] = "balanced"
 
 
 class Study(Strict):

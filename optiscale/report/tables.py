@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ class Table:
     note: str = ""
     folded: bool = False
 
-    @property
+    @cached_property  # a template asks for it at every row
     def numeric(self) -> list[bool]:
         """Whether each column holds numbers, which stand right-aligned."""
         return [any(row[i].value is not None for row in self.rows) for i in range(len(self.columns))]

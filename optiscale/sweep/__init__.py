@@ -1,7 +1,8 @@
 """Sweeps: plan, run what is missing, merge."""
 
+from optiscale.sweep.estimate import costs_of
 from optiscale.sweep.executors import Executor
-from optiscale.sweep.grid import GridResult, estimates, run_grid
+from optiscale.sweep.grid import GridResult, run_grid
 from optiscale.sweep.jobs import SweepStopped
 from optiscale.sweep.join import Joined, join
 from optiscale.sweep.plan import PlannedCell, cells_of, plan
@@ -13,7 +14,7 @@ __all__ = [
     "PlannedCell",
     "SweepStopped",
     "cells_of",
-    "estimates",
+    "costs_of",
     "join",
     "plan",
     "run_grid",

@@ -1,47 +1,43 @@
-"""The plan of a study with its estimated time, with or without its data set."""
+"""The plan of a study with its estimated time and memory, with or without its data set."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from optiscale.config import Study
-from optiscale.dataset import EnergyGrid, Manifest, OpticalDataset, Scalar, open_source
-from optiscale.dataset.schema import SCHEMA_VERSION
+from optiscale.dataset import OpticalDataset, open_source
 from optiscale.dataset.source import EMBEDDED
 from optiscale.sweep.changes import check_unchanged
-from optiscale.sweep.cost import PUBLISHED_STATISTICS, estimate_seconds
-from optiscale.sweep.grid import estimates
-from optiscale.sweep.plan import check_data, plan
+from optiscale.sweep.cost import Cost
+from optiscale.sweep.estimate import PLAN_S, costs_of, costs_without_data, threads_of
+from optiscale.sweep.history import History, records_in
+from optiscale.sweep.memory import memory_notes
+from optiscale.sweep.order import in_order
+from optiscale.sweep.plan import PlannedCell, check_data, plan
+from optiscale.sweep.published import MANIFEST
 from optiscale.sweep.records import DONE, records_of
-from optiscale.training import Cell, target_spec
-
-#: the published data set's targets (arXiv:2602.05702), for a plan made before the data are at hand
-PUBLISHED_MANIFEST = Manifest(
-    schema_version=SCHEMA_VERSION,
-    name="published",
-    source="",
-    seed=None,
-    n_materials=201_361,
-    n_atoms=0,
-    energy=EnergyGrid(start=0.0, stop=20.0, n=2001),
-    components=("re", "im"),
-    scalars=(Scalar(name="omega_D", unit="eV"),),
-    units={},
-    provenance={},
-    build_key={},
-    versions={},
-    content={},
-    files={},
-)
-PUBLISHED_VALIDATION = 20_179
+from optiscale.sweep.schedule import makespan
+from optiscale.training import Cell
 
 
 @dataclass(frozen=True)
 class PlanRow:
-    """Cells that differ in their seeds only; `seconds` a run, NaN for a network that fails."""
+    """Cells that differ in their seeds only.
+
+    Attributes
+    ----------
+    model, width, N, D
+        What they are.
+    runs, done
+        How many there are, and how many of them have their result.
+    seconds, memory_mb
+        What a run takes; NaN where that is not known.
+    source
+        Where the two come from, in words.
+    """
 
     model: str
     width: int | None
@@ -50,6 +46,8 @@ class PlanRow:
     runs: int
     done: int
     seconds: float
+    memory_mb: float
+    source: str
 
 
 @dataclass(frozen=True)
@@ -64,6 +62,10 @@ class Forecast:
         Number of runs, and of those without a result.
     total
         Estimated seconds of the runs left on one worker.
+    makespan
+        Estimated seconds until the last of them ends on the study's workers, in its order.
+    memory_mb
+        Peak of the largest of them.
     notes
         What the user should know, one line each.
     """
@@ -72,11 +74,13 @@ class Forecast:
     cells: int
     left: int
     total: float
+    makespan: float
+    memory_mb: float
     notes: tuple[str, ...]
 
 
-def forecast(study: Study, out: Path) -> Forecast:
-    """Plan a study and estimate its time; trains nothing.
+def forecast(study: Study, out: Path, *, costs: Sequence[Path] = (), limit_s: float = PLAN_S) -> Forecast:
+    """Plan a study and estimate its cost; trains nothing but a few steps of each network.
 
     Parameters
     ----------
@@ -84,39 +88,71 @@ def forecast(study: Study, out: Path) -> Forecast:
         The study.
     out
         Folder of its results, as far as there are any.
+    costs
+        More results folders whose runs tell what runs take.
+    limit_s
+        Seconds that measuring may take.
 
     Raises
     ------
     UserError
-        If the study cannot run on its data set.
+        If the study cannot run on its data set, or a folder of `costs` is no results folder.
     """
     dataset = _dataset(study)
-    manifest = dataset.manifest if dataset is not None else PUBLISHED_MANIFEST
-    cells = plan(study, manifest)
-    notes: tuple[str, ...] = ()
+    cells = plan(study, dataset.manifest if dataset is not None else MANIFEST)
+    notes: list[str] = []
     done: set[Cell] = set()
     if dataset is not None:
-        check_data(study, dataset, [planned.cell for planned in cells])
-        seconds = estimates(study, cells, dataset)
-        records = records_of([planned.cell for planned in cells], out)
+        check_data(study, dataset, [one.cell for one in cells])
+        records = records_of([one.cell for one in cells], out)
         check_unchanged(study, records, out, dataset.hash)
         done = {cell for cell, record in records.items() if record["status"] in DONE}
+        history = History(study, dataset.hash, threads=threads_of(study))
+        history.add(study, records.values())
+        for folder in costs:
+            history.add(*records_in(folder))
+        known = costs_of(study, cells, dataset, history=history, limit_s=limit_s)
     else:
-        targets = {name: target_spec(model, manifest) for name, model in study.models.items()}
-        seconds = estimate_seconds(study, cells, targets, PUBLISHED_STATISTICS, n_validation=PUBLISHED_VALIDATION)
-        notes = (
+        known = costs_without_data(study, cells)
+        notes.append(
             f"data.source: no data set at {study.data.source!r}; the plan assumes the published statistics "
-            "(201,361 materials, 5.9 atoms, 185 edges, 644 angles a crystal)",
+            "(201,361 materials, 5.9 atoms, 185 edges, 644 angles a crystal)"
         )
-    groups = [(planned.cell.model, planned.cell.width, planned.N, planned.cell.D) for planned in cells]
-    runs = Counter(groups)
-    finished = Counter(group for group, planned in zip(groups, cells, strict=True) if planned.cell in done)
-    each = dict(zip(groups, seconds, strict=True))
-    rows = tuple(PlanRow(*group, runs=runs[group], done=finished[group], seconds=each[group]) for group in runs)
-    known = [row.seconds * (row.runs - row.done) for row in rows if not math.isnan(row.seconds)]
-    if len(known) < len(rows):
-        notes += ("a network failed in the measurement (? in the table); its runs will fail too, and say why",)
-    return Forecast(rows, len(cells), len(cells) - len(done), sum(known), notes)
+    left = [(one, cost) for one, cost in zip(cells, known, strict=True) if one.cell not in done]
+    order = in_order(study, [one.cell for one, _ in left], [cost.seconds for _, cost in left])
+    seconds = [0.0 if math.isnan(left[place][1].seconds) else left[place][1].seconds for place in order]
+    rows = _rows(cells, known, done)
+    if any(math.isnan(row.seconds) for row in rows):
+        notes.append("a network failed in the measurement (? in the table); its runs will fail too, and say why")
+    return Forecast(
+        rows=rows,
+        cells=len(cells),
+        left=len(left),
+        total=sum(seconds),
+        makespan=makespan(seconds, study.sweep.workers),
+        memory_mb=max((cost.memory_mb for _, cost in left if not math.isnan(cost.memory_mb)), default=math.nan),
+        notes=(*notes, *memory_notes(study, [(one.cell, cost.memory_mb) for one, cost in left])),
+    )
+
+
+def _rows(cells: Sequence[PlannedCell], costs: Sequence[Cost], done: Container[Cell]) -> tuple[PlanRow, ...]:
+    groups: dict[tuple[str, int | None, int, int], list[int]] = {}
+    for place, one in enumerate(cells):
+        groups.setdefault((one.cell.model, one.cell.width, one.N, one.cell.D), []).append(place)
+    return tuple(
+        PlanRow(
+            model,
+            width,
+            N,
+            D,
+            runs=len(places),
+            done=sum(cells[place].cell in done for place in places),
+            seconds=costs[places[0]].seconds,
+            memory_mb=costs[places[0]].memory_mb,
+            source=costs[places[0]].source,
+        )
+        for (model, width, N, D), places in groups.items()
+    )
 
 
 def _dataset(study: Study) -> OpticalDataset | None:

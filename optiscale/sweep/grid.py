@@ -14,24 +14,23 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from optiscale.baselines import magpie_features
 from optiscale.config import RESOLVED, Study, save_study
-from optiscale.datamodule import batches_an_epoch, rows_of
+from optiscale.datamodule import batches_an_epoch
 from optiscale.dataset import OpticalDataset, open_source
 from optiscale.errors import UserError
-from optiscale.graphs import GraphStore
 from optiscale.io import write_json
 from optiscale.sweep.changes import branch, check_unchanged
-from optiscale.sweep.cost import PUBLISHED_STATISTICS, estimate_seconds
 from optiscale.sweep.durable import attempts_of
+from optiscale.sweep.estimate import costs_of, threads_of
 from optiscale.sweep.execute import execute
 from optiscale.sweep.executors import INLINE, LOCAL, Executor
+from optiscale.sweep.history import History
 from optiscale.sweep.jobs import Job
 from optiscale.sweep.live import LIVE
-from optiscale.sweep.plan import PlannedCell, check_data, has_networks, plan
-from optiscale.sweep.progress import SweepProgress, track_rows
+from optiscale.sweep.order import in_order
+from optiscale.sweep.plan import PlannedCell, check_data, plan
+from optiscale.sweep.progress import SweepProgress
 from optiscale.sweep.records import DONE, cell_folder, extra_records, merge, records_of, set_aside_damaged
-from optiscale.training import target_spec
 from optiscale.training.record import RECORD, lost_record
 
 
@@ -123,22 +122,6 @@ def _locked(out: Path) -> Iterator[None]:
             out.rmdir()
 
 
-def estimates(study: Study, cells: Sequence[PlannedCell], dataset: OpticalDataset) -> list[float]:
-    """Estimate the seconds of each cell on one worker of this machine; builds the graphs and features they need."""
-    planned = [one.cell for one in cells]
-    statistics = PUBLISHED_STATISTICS
-    if has_networks(study, planned):
-        graphs = GraphStore.open(
-            dataset, cutoff=study.graph.cutoff, angle_cutoff=study.graph.angle_cutoff, track=track_rows("graphs")
-        )
-        statistics = graphs.statistics()
-    if not all(has_networks(study, [cell]) for cell in planned):
-        magpie_features(dataset, track=track_rows("features (of 500 compositions)"))
-    n_validation = len(rows_of(dataset, study.data)["validation"])
-    targets = {name: target_spec(model, dataset.manifest) for name, model in study.models.items()}
-    return estimate_seconds(study, cells, targets, statistics, n_validation=n_validation)
-
-
 def _run(
     study: Study,
     left: Sequence[PlannedCell],
@@ -148,11 +131,12 @@ def _run(
     *,
     done: Sequence[dict[str, Any]],
 ) -> None:
-    seconds = estimates(study, left, dataset)
+    history = History(study, dataset.hash, threads=threads_of(study))
+    history.add(study, done)
+    seconds = [cost.seconds for cost in costs_of(study, left, dataset, history=history)]
     commit = git_commit()
-    # a network whose cost could not be measured comes first: what is wrong with it shows early
-    weights = [1.0 if math.isnan(value) else value for value in seconds]
-    order = sorted(range(len(left)), key=lambda place: (not math.isnan(seconds[place]), -weights[place]))
+    order = in_order(study, [one.cell for one in left], seconds)
+    weights = [1.0 if math.isnan(each) else each for each in seconds]
     jobs = [Job(left[place].cell, cell_folder(out, left[place].cell), weights[place]) for place in order]
     sizes = {planned.cell: planned.N for planned in left}
     for job in jobs:  # a run that failed before is tried again: its old record must not stand for the new run

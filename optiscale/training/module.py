@@ -150,6 +150,11 @@ class OpticalModule(pl.LightningModule):
         self.log_dict(values, batch_size=self._val_count)
         self.validation = values
 
+    @property
+    def validated(self) -> int:
+        """Crystals that the last validation saw."""
+        return self._val_count
+
     def take_train_loss(self) -> float:
         """Return the mean training loss since the last call (NaN if there was no step)."""
         mean = float(self._train_sum) / self._train_count if self._train_count else math.nan

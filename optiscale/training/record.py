@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import platform
 import re
-from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 
 from optiscale import __version__
-from optiscale.config import Study, Training
+from optiscale.config import Model, Study, Training
 from optiscale.training.cell import Cell, cell_hash
 from optiscale.training.recorder import Recorder
 
@@ -38,7 +38,7 @@ def identity(study: Study, cell: Cell, *, N: int | None, data_hash: str, git_com
         "seed": cell.seed,
         "subset_seed": cell.subset_seed,
         "validate_every": f"{every} {unit}" if model.baseline is None else None,
-        "versions": _versions(PACKAGES if model.baseline is None else BASELINE_PACKAGES),
+        "versions": versions_of(model),
         "config_hash": cell_hash(study, cell),
         "data_hash": data_hash,
         "git_commit": git_commit,
@@ -46,7 +46,13 @@ def identity(study: Study, cell: Cell, *, N: int | None, data_hash: str, git_com
     }
 
 
-def _versions(names: Sequence[str]) -> str:
+def versions_of(model: Model) -> str:
+    """Return the versions of what can change the results of a model, its speed, or both."""
+    return _versions(PACKAGES if model.baseline is None else BASELINE_PACKAGES)
+
+
+@functools.cache
+def _versions(names: tuple[str, ...]) -> str:
     packages = {name: version(name) for name in names}
     both = {"optiscale": __version__, **packages, "python": platform.python_version()}
     return " ".join(f"{name}={number}" for name, number in both.items())

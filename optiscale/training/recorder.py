@@ -46,6 +46,8 @@ class Recorder(pl.Callback):
         self.best_weights: dict[str, torch.Tensor] = {}
         self._began = time.perf_counter()
         self._before = 0.0
+        self.validation_s = 0.0
+        self._validation_began = 0.0
 
     @property
     def elapsed(self) -> float:
@@ -55,6 +57,10 @@ class Recorder(pl.Callback):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
         """Start the clock."""
         self._began = time.perf_counter()
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+        """Start the clock of the validations."""
+        self._validation_began = time.perf_counter()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add a row.
@@ -66,6 +72,7 @@ class Recorder(pl.Callback):
         """
         if trainer.sanity_checking or not isinstance(pl_module, OpticalModule):
             return
+        self.validation_s += time.perf_counter() - self._validation_began
         losses = pl_module.validation
         row = {
             # counted from the steps: Lightning's own count is one ahead after some resumes
@@ -97,7 +104,13 @@ class Recorder(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed run needs to end as an undisturbed one."""
-        return {"rows": self.rows, "best": self.best, "best_weights": self.best_weights, "elapsed": self.elapsed}
+        return {
+            "rows": self.rows,
+            "best": self.best,
+            "best_weights": self.best_weights,
+            "elapsed": self.elapsed,
+            "validation_s": self.validation_s,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
@@ -105,3 +118,4 @@ class Recorder(pl.Callback):
         self.best = state_dict["best"]
         self.best_weights = state_dict["best_weights"]
         self._before = state_dict["elapsed"]
+        self.validation_s = state_dict.get("validation_s", 0.0)  # checkpoints of older versions lack it

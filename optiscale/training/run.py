@@ -101,7 +101,7 @@ def run_cell(
     if study.models[cell.model].baseline is not None:
         result, outcome = _fit(study, cell, dataset, options)
     else:
-        with _quiet_lightning():
+        with quiet_lightning():
             run, outcome = _train_in_memory(study, cell, dataset, options)
         result = _result(run) if run else {}
     record = lost_record(
@@ -206,6 +206,7 @@ def _result(run: Run) -> dict[str, Any]:
         "epochs": -(-steps // run.data.batches_an_epoch),
         "steps": steps,
         "wall_s": run.recorder.elapsed,
+        "validation_s": run.recorder.validation_s,
         "graphs_per_s": run.module.graphs_seen / run.recorder.elapsed,
         "peak_memory_mb": peak_memory_mb(device),
         "device": device_name(device),
@@ -225,7 +226,7 @@ def _write(folder: Path, record: dict[str, Any], recorder: Recorder | None, erro
 
 
 @contextlib.contextmanager
-def _quiet_lightning() -> Iterator[None]:
+def quiet_lightning() -> Iterator[None]:
     """Hide Lightning's start-up lines: a sweep has one progress bar, not hundreds of banners."""
     loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]

@@ -13,7 +13,7 @@ from optiscale.dataset import OpticalDataset
 from optiscale.dataset.writer import Material
 from optiscale.errors import UserError
 from optiscale.laws import average_seeds, fit_study, read_losses
-from optiscale.sweep import cells_of, grid, run_grid
+from optiscale.sweep import cells_of, estimate, run_grid
 from optiscale.sweep.forecast import forecast
 
 
@@ -88,7 +88,7 @@ def test_baselines_alone_build_no_graphs(
     content = mixed(dataset.folder).resolved()
     content["grid"] = content["grid"][2:]
     study = parse_study(content)
-    monkeypatch.setattr(grid.GraphStore, "open", lambda *_, **__: pytest.fail("graphs"))
+    monkeypatch.setattr(estimate.GraphStore, "open", lambda *_, **__: pytest.fail("graphs"))
     runs = run_grid(study, tmp_path / "out").runs
     assert len(runs) == len(list(cells_of(study))) == 3
     assert np.isfinite(runs["val_loss"]).all()

@@ -8,8 +8,8 @@ from small import study_content
 from optiscale.config import load_study, parse_study
 from optiscale.dataset import OpticalDataset
 from optiscale.networks import TargetSpec
-from optiscale.sweep.cost import PUBLISHED_STATISTICS, random_batch
 from optiscale.sweep.forecast import forecast
+from optiscale.sweep.published import STATISTICS, random_batch
 
 
 def test_a_plan_counts_cells_and_parameters(dataset: OpticalDataset, tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_a_plan_without_its_data_set_assumes_the_published_one(tmp_path: Path) -
 
 
 def test_a_random_batch_has_the_statistics_asked_for() -> None:
-    batch = random_batch(100, TargetSpec(11, ("re", "im"), ("omega_D",)), PUBLISHED_STATISTICS)
+    batch = random_batch(100, TargetSpec(11, ("re", "im"), ("omega_D",)), STATISTICS)
     assert batch.atomic_number.shape == (590,)
     assert batch.edge_index.shape == (2, 18500)
     assert batch.angle_index.shape == (2, 64400)

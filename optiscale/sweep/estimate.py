@@ -1,0 +1,136 @@
+"""What each cell of a study will cost: from earlier runs, else from a short measurement, else from a guess."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+import psutil
+import torch
+
+from optiscale.baselines import magpie_features
+from optiscale.baselines.cost import BaselineRates, measure_baseline, memory_mb
+from optiscale.config import Study
+from optiscale.datamodule import rows_of
+from optiscale.dataset import OpticalDataset
+from optiscale.graphs import GraphStore
+from optiscale.networks import TargetSpec
+from optiscale.sweep.calibrate import calibrate
+from optiscale.sweep.cost import UNKNOWN, Cost, Key, Rates, work_of
+from optiscale.sweep.history import History
+from optiscale.sweep.plan import PlannedCell, has_networks
+from optiscale.sweep.progress import track_rows
+from optiscale.sweep.published import MANIFEST, N_VALIDATION, SOURCE, guess
+from optiscale.training import Cell, target_spec
+from optiscale.training.cell import baseline_config
+
+#: seconds that the measurement may take: of a plan that somebody waits for, and of an order and a time left
+PLAN_S, RUN_S = 120.0, 10.0
+
+
+def prepare(study: Study, cells: Sequence[Cell], dataset: OpticalDataset) -> None:
+    """Build the graphs and the features that cells need, with a bar, unless they are cached."""
+    if has_networks(study, cells):
+        cutoffs = {"cutoff": study.graph.cutoff, "angle_cutoff": study.graph.angle_cutoff}
+        GraphStore.open(dataset, **cutoffs, track=track_rows("graphs"))
+    if not all(has_networks(study, [cell]) for cell in cells):
+        magpie_features(dataset, track=track_rows("features (of 500 compositions)"))
+
+
+def costs_of(
+    study: Study,
+    cells: Sequence[PlannedCell],
+    dataset: OpticalDataset,
+    *,
+    history: History | None = None,
+    limit_s: float = RUN_S,
+) -> list[Cost]:
+    """Estimate what each cell takes on one worker of this machine; builds the graphs and features they need.
+
+    Parameters
+    ----------
+    study, cells
+        What to run.
+    dataset
+        The data set.
+    history
+        Earlier runs.
+    limit_s
+        Seconds that measuring the networks may take.
+
+    Returns
+    -------
+    list of Cost
+        One a cell.
+    """
+    known = {} if history is None else history.costs([one.cell for one in cells])
+    unknown = [one for one in cells if one.cell not in known]
+    if not unknown:
+        return [known[one.cell] for one in cells]
+    torch.set_num_threads(threads_of(study))
+    prepare(study, [one.cell for one in unknown], dataset)
+    n_validation = len(rows_of(dataset, study.data)["validation"])
+    networks = [one for one in unknown if study.models[one.cell.model].baseline is None]
+    rates = calibrate(study, networks, dataset, n_validation=n_validation, limit_s=limit_s) if networks else {}
+    targets = {name: target_spec(model, dataset.manifest) for name, model in study.models.items()}
+    known |= _costs(study, unknown, targets, rates, n_validation=n_validation, source="measured")
+    return [known[one.cell] for one in cells]
+
+
+def costs_without_data(study: Study, cells: Sequence[PlannedCell]) -> list[Cost]:
+    """Estimate what each cell takes on a data set with the published statistics."""
+    torch.set_num_threads(threads_of(study))
+    targets = {name: target_spec(model, MANIFEST) for name, model in study.models.items()}
+    rates = guess(study, cells, targets)
+    costs = _costs(study, cells, targets, rates, n_validation=N_VALIDATION, source=SOURCE)
+    return [costs[one.cell] for one in cells]
+
+
+def _costs(
+    study: Study,
+    cells: Sequence[PlannedCell],
+    targets: Mapping[str, TargetSpec],
+    rates: Mapping[Key, Rates],
+    *,
+    n_validation: int,
+    source: str,
+) -> dict[Cell, Cost]:
+    baselines: dict[Key, BaselineRates] = {}
+    groups: dict[tuple[Key, int], Cost] = {}
+    costs = {}
+    for cell in (one.cell for one in cells):
+        key = (cell.model, cell.width)
+        if (key, cell.D) not in groups:
+            if study.models[cell.model].baseline is None:
+                cost = rates[key].cost(work_of(study, cell)) if key in rates else UNKNOWN
+            else:
+                cost = _baseline(study, cell, targets[cell.model], baselines, n_validation, source)
+            groups[key, cell.D] = cost
+        costs[cell] = groups[key, cell.D]
+    return costs
+
+
+def _baseline(
+    study: Study,
+    cell: Cell,
+    targets: TargetSpec,
+    measured: dict[Key, BaselineRates],
+    n_validation: int,
+    source: str,
+) -> Cost:
+    """Estimate a baseline from fits to random numbers; its memory is counted."""
+    config = baseline_config(study, cell)
+    sizes = {"n_values": targets.n_omega * len(targets.components), "n_scalars": len(targets.scalars)}
+    key = (cell.model, cell.width)
+    if key not in measured:
+        measured[key] = measure_baseline(config, **sizes, threads=torch.get_num_threads())
+    here = psutil.Process().memory_info().rss / 2**20
+    seconds = measured[key].estimate(config, D=cell.D, n_validation=n_validation)
+    return Cost(seconds, here + memory_mb(config, D=cell.D, **sizes), source)
+
+
+def threads_of(study: Study) -> int:
+    """Return the torch threads of a run: the study's, else torch's own in this process, else those of a worker."""
+    if study.sweep.threads is not None:
+        return study.sweep.threads
+    return torch.get_num_threads() if study.sweep.workers == 1 else int(os.environ.get("OMP_NUM_THREADS", "1"))
