@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import functools
+import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import joblib
 import numpy as np
 
 from optiscale.dataset import OpticalDataset
 from optiscale.dataset.staging import Staging, remove_stale
-from optiscale.graphs.crystal import crystal_graph
+from optiscale.errors import UserError
+from optiscale.graphs.crystal import crystal_graphs
 from optiscale.graphs.quotient import FlatGraphs, quotient
 from optiscale.io import file_hash, write_json
 
 GRAPH_SCHEMA_VERSION = 3
 GRAPHS = "graphs.json"
 _CHUNK = 128  # crystals that one call builds
-_COMMIT = 4096
+_COMMIT = 8192
+_WORTH_PROCESSES = 8192  # crystals; with fewer, starting processes takes longer than they save
 
 #: axes M materials, E edges, T angles; sites and edges are counted within their crystal
 GRAPH_ARRAYS: dict[str, str] = {
@@ -57,7 +63,13 @@ Flat = dict[str, np.ndarray]
 
 
 def build_graphs(
-    dataset: OpticalDataset, folder: Path, *, cutoff: float, angle_cutoff: float, track: Track | None = None
+    dataset: OpticalDataset,
+    folder: Path,
+    *,
+    cutoff: float,
+    angle_cutoff: float,
+    track: Track | None = None,
+    workers: int | None = None,
 ) -> None:
     """Build the graphs of a data set into a folder, or wait for another program that does.
 
@@ -71,6 +83,14 @@ def build_graphs(
         Å.
     track
         Wraps the rows as their graphs are done, with their number, to show progress.
+    workers
+        Processes that build side by side, to the same bytes; by default one a core that this program may use where
+        there are crystals enough, and none in a process that another one started.
+
+    Raises
+    ------
+    UserError
+        If a worker process is killed.
     """
     scratch = tuple(f"{name}.bin" for name in (*_WHOLE, *_COUNTS))
     staging = Staging(folder, complete=GRAPHS, scratch=scratch)
@@ -80,90 +100,148 @@ def build_graphs(
         key = {"schema": GRAPH_SCHEMA_VERSION, "data": dataset.hash, "cutoff": cutoff, "angle_cutoff": angle_cutoff}
         if staging.resume(key):
             return
-        rows = _append(dataset, staging, cutoff, angle_cutoff)
         left = len(dataset) - staging.state.get("rows", 0)
+        recipe = functools.partial(_flat_graphs, cutoff=cutoff, angle_cutoff=angle_cutoff)
+        rows = _append(dataset, staging, recipe, workers or _workers(left))
         for _ in track(rows, left) if track else rows:
             pass
         _finish(staging, len(dataset), key)
+    except BrokenProcessPool as error:
+        raise UserError(
+            f"{folder}: a process that built graphs was killed, for lack of memory perhaps; the same command goes on "
+            "from there"
+        ) from error
     finally:
         staging.release()
 
 
-def _append(dataset: OpticalDataset, staging: Staging, cutoff: float, angle_cutoff: float) -> Iterator[int]:
+def _workers(n: int) -> int:
+    """Return how many processes are worth starting for n crystals."""
+    if n < _WORTH_PROCESSES or multiprocessing.parent_process() is not None:
+        return 1
+    return joblib.cpu_count()  # those that this program may use
+
+
+def _append(
+    dataset: OpticalDataset, staging: Staging, recipe: Callable[[_Structures], Flat], workers: int
+) -> Iterator[int]:
     """Append what is missing; yield every row as it is done."""
     begin, end = staging.state.get("rows", 0), len(dataset)
-    for start in range(begin, end, _COMMIT):
-        stop = min(start + _COMMIT, end)
-        for first in range(start, stop, _CHUNK):
-            rows = range(first, min(first + _CHUNK, stop))
-            for name, array in _flat_graphs(dataset, rows, cutoff, angle_cutoff).items():
-                staging.append(f"{name}.npy" if name in _FLOATS else f"{name}.bin", array)
-            yield from rows
-        staging.commit({"rows": stop})
+    with joblib.Parallel(n_jobs=workers, return_as="generator") as parallel:
+        for start in range(begin, end, _COMMIT):  # no more than this is on its way, however slow the disk
+            stop = min(start + _COMMIT, end)
+            chunks = [range(first, min(first + _CHUNK, stop)) for first in range(start, stop, _CHUNK)]
+            paths = [staging.folder / f"part{rows.start}" for rows in chunks]
+            work = (
+                joblib.delayed(_build_part)(recipe, _structures(dataset, rows), path)
+                for rows, path in zip(chunks, paths, strict=True)
+            )
+            for rows, path, contents in zip(chunks, paths, parallel(work), strict=True):
+                _append_part(staging, path, contents)
+                yield from rows
+            staging.commit({"rows": stop})
 
 
-def _flat_graphs(dataset: OpticalDataset, rows: range, cutoff: float, angle_cutoff: float) -> Flat:
+def _build_part(recipe: Callable[[_Structures], Flat], crystals: _Structures, path: Path) -> list[tuple[str, str, int]]:
+    """Build graphs into a file; return the name, type and length of each array in it.
+
+    Through the pipe from a process go these few bytes alone: one that is killed in the middle of more would leave its
+    parent waiting for the rest.
+    """
+    flat = recipe(crystals)
+    with path.open("wb") as stream:
+        for array in flat.values():
+            array.tofile(stream)
+    return [(name, array.dtype.str, array.size) for name, array in flat.items()]
+
+
+def _append_part(staging: Staging, path: Path, contents: list[tuple[str, str, int]]) -> None:
+    with path.open("rb") as stream:
+        for name, dtype, size in contents:
+            array = np.fromfile(stream, dtype=dtype, count=size).astype(_type(name), copy=False)
+            staging.append(f"{name}.npy" if name in _FLOATS else f"{name}.bin", array)
+    path.unlink()
+
+
+class _Structures(NamedTuple):
+    """Crystals that one call builds graphs of: (n, 3, 3) Å, (A, 3) Å, (A,), (n + 1,)."""
+
+    lattice: np.ndarray
+    position: np.ndarray
+    atomic_number: np.ndarray
+    offset: np.ndarray
+
+
+def _structures(dataset: OpticalDataset, rows: range) -> _Structures:
+    offset = dataset.site_offset[rows.start : rows.stop + 1]
+    sites = slice(int(offset[0]), int(offset[-1]))
+    lattice = dataset.lattice[rows.start : rows.stop]
+    return _Structures(lattice, dataset.position[sites], dataset.atomic_number[sites], offset - offset[0])
+
+
+def _flat_graphs(crystals: _Structures, *, cutoff: float, angle_cutoff: float) -> Flat:
     """Build graphs, joined into the arrays of `GRAPH_ARRAYS`, with counts a crystal in place of offsets."""
-    offset, lattice, position = dataset.site_offset, dataset.lattice, dataset.position
-    graphs = [
-        crystal_graph(lattice[row], position[offset[row] : offset[row + 1]], cutoff=cutoff, angle_cutoff=angle_cutoff)
-        for row in rows
-    ]
-    fields = ("edge_source", "edge_target", "edge_image", "edge_length", "angle_first", "angle_second", "angle_cos")
-    flat: Flat = {name: np.concatenate([getattr(graph, name) for graph in graphs]) for name in fields}
-    flat["edge_count"] = np.array([len(graph.edge_length) for graph in graphs], dtype=np.int64)
-    flat["angle_count"] = np.array([len(graph.angle_cos) for graph in graphs], dtype=np.int64)
-    flat |= _merged(
-        flat, dataset.atomic_number[offset[rows.start] : offset[rows.stop]], np.diff(offset[rows.start : rows.stop + 1])
+    n_crystals = len(crystals.lattice)
+    graph = crystal_graphs(
+        crystals.lattice, crystals.position, crystals.offset, cutoff=cutoff, angle_cutoff=angle_cutoff
     )
-    return {name: array.astype(_type(name)) for name, array in flat.items()}
+    atom_crystal = np.repeat(np.arange(n_crystals), np.diff(crystals.offset))
+    edge_crystal = atom_crystal[graph.edge_target]
+    whole = FlatGraphs(
+        atom_crystal=atom_crystal,
+        edge_crystal=edge_crystal,
+        angle_crystal=edge_crystal[graph.angle_second],
+        atomic_number=crystals.atomic_number,
+        edge_source=graph.edge_source,
+        edge_target=graph.edge_target,
+        edge_length=graph.edge_length,
+        angle_first=graph.angle_first,
+        angle_second=graph.angle_second,
+        angle_cos=graph.angle_cos,
+        atom_weight=np.ones(len(atom_crystal)),
+        edge_weight=np.ones(len(edge_crystal)),
+        angle_weight=np.ones(len(graph.angle_cos)),
+    )
+    flat = {"edge_image": graph.edge_image, **_within_crystals(whole, n_crystals)}
+    flat |= {f"merged_{name}": array for name, array in _within_crystals(quotient(whole), n_crystals).items()}
+    return {name: _small(name, flat[name]) for name in (*_COUNTS, *_FLOATS, *_WHOLE)}
+
+
+def _small(name: str, array: np.ndarray) -> np.ndarray:
+    """Return an array in the type that travels between processes quickly."""
+    return array.astype(np.float32 if name in _FLOATS else _least_type(array.min(initial=0), array.max(initial=0)))
+
+
+def _least_type(lowest: int, highest: int) -> np.dtype[Any]:
+    """Return the smallest type of whole numbers that holds these two."""
+    return np.min_scalar_type(min(lowest, -highest - 1) if lowest < 0 else highest)
+
+
+def _within_crystals(graphs: FlatGraphs, n_crystals: int) -> Flat:
+    """Return the arrays of graphs, with rows counted within their crystal."""
+    counts = {
+        what: np.bincount(getattr(graphs, f"{what}_crystal"), minlength=n_crystals)
+        for what in ("atom", "edge", "angle")
+    }
+    first_atom = (np.cumsum(counts["atom"]) - counts["atom"])[graphs.edge_crystal]
+    first_edge = (np.cumsum(counts["edge"]) - counts["edge"])[graphs.angle_crystal]
+    return {
+        **{f"{what}_count": count for what, count in counts.items()},
+        "atom_number": graphs.atomic_number,
+        "atom_weight": graphs.atom_weight,
+        "edge_source": graphs.edge_source - first_atom,
+        "edge_target": graphs.edge_target - first_atom,
+        "edge_weight": graphs.edge_weight,
+        "edge_length": graphs.edge_length,
+        "angle_first": graphs.angle_first - first_edge,
+        "angle_second": graphs.angle_second - first_edge,
+        "angle_weight": graphs.angle_weight,
+        "angle_cos": graphs.angle_cos,
+    }
 
 
 def _type(name: str) -> type:
     return np.float32 if name in _FLOATS else np.int64 if name in _COUNTS else np.int32
-
-
-def _merged(flat: Flat, atomic_number: np.ndarray, atom_count: np.ndarray) -> Flat:
-    """Return the arrays of merged graphs; rows are counted within their crystal, there and here."""
-    n_crystals = len(atom_count)
-    counts = (atom_count, flat["edge_count"], flat["angle_count"])
-    atom_crystal, edge_crystal, angle_crystal = (np.repeat(np.arange(n_crystals), count) for count in counts)
-    atom_start, edge_start, _ = (np.cumsum(count) - count for count in counts)
-    merged = quotient(
-        FlatGraphs(
-            atom_crystal=atom_crystal,
-            edge_crystal=edge_crystal,
-            angle_crystal=angle_crystal,
-            atomic_number=atomic_number,
-            edge_source=flat["edge_source"] + atom_start[edge_crystal],
-            edge_target=flat["edge_target"] + atom_start[edge_crystal],
-            edge_length=flat["edge_length"],
-            angle_first=flat["angle_first"] + edge_start[angle_crystal],
-            angle_second=flat["angle_second"] + edge_start[angle_crystal],
-            angle_cos=flat["angle_cos"],
-            atom_weight=np.ones(len(atom_crystal)),
-            edge_weight=np.ones(len(edge_crystal)),
-            angle_weight=np.ones(len(angle_crystal)),
-        )
-    )
-    crystals = (merged.atom_crystal, merged.edge_crystal, merged.angle_crystal)
-    atoms, edges, angles = (np.bincount(crystal, minlength=n_crystals) for crystal in crystals)
-    atom_start, edge_start = np.cumsum(atoms) - atoms, np.cumsum(edges) - edges
-    return {
-        "merged_atom_count": atoms,
-        "merged_atom_number": merged.atomic_number,
-        "merged_atom_weight": merged.atom_weight,
-        "merged_edge_count": edges,
-        "merged_edge_source": merged.edge_source - atom_start[merged.edge_crystal],
-        "merged_edge_target": merged.edge_target - atom_start[merged.edge_crystal],
-        "merged_edge_weight": merged.edge_weight,
-        "merged_edge_length": merged.edge_length,
-        "merged_angle_count": angles,
-        "merged_angle_first": merged.angle_first - edge_start[merged.angle_crystal],
-        "merged_angle_second": merged.angle_second - edge_start[merged.angle_crystal],
-        "merged_angle_weight": merged.angle_weight,
-        "merged_angle_cos": merged.angle_cos,
-    }
 
 
 def _finish(staging: Staging, n_materials: int, key: dict[str, Any]) -> None:
@@ -180,8 +258,7 @@ def _finish(staging: Staging, n_materials: int, key: dict[str, Any]) -> None:
         shape = (totals[_rows(name)], 3) if name == "edge_image" else (totals[_rows(name)],)
         blocks = _Blocks(staging.path(f"{name}.bin"))
         lowest, highest = blocks.range()
-        dtype = np.min_scalar_type(min(lowest, -highest - 1) if lowest < 0 else highest)
-        _rewrite(staging, name, blocks, shape, str(dtype))
+        _rewrite(staging, name, blocks, shape, str(_least_type(lowest, highest)))
     files = {name: staging.folder / f"{name}.npy" for name in GRAPH_ARRAYS}
     sizes = {name: path.stat().st_size for name, path in files.items()}
     sha256 = {name: file_hash(path) for name, path in files.items()}

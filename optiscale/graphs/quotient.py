@@ -68,20 +68,30 @@ def quotient(whole: FlatGraphs) -> FlatGraphs:
     """
     length = _shells(whole.edge_length, whole.edge_crystal)
     cosine = _shells(whole.angle_cos, whole.angle_crystal)
+    into_atom = _starts(whole.edge_target, len(whole.atomic_number))
+    into_edge = _starts(whole.angle_second, len(whole.edge_length))
     atom = _mix(whole.atomic_number.astype(np.uint64), whole.atom_crystal.astype(np.uint64))
-    edge = _edge_colours(atom, length, whole)
+    own = length
+    while True:
+        # angles are many: they are looked at when the edges alone tell no more atoms apart
+        atom, edge = _settled(atom, own, whole, into_atom)
+        seen = _mix(edge, _sums(_mix(edge[whole.angle_first], cosine), into_edge))
+        if _n_classes(seen) == _n_classes(edge):
+            return _merged(whole, atom, edge, cosine)
+        own = seen
+
+
+def _settled(
+    atom: np.ndarray, own: np.ndarray, whole: FlatGraphs, into_atom: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Refine the colours of atoms by the edges that arrive until no class falls apart; `own` (E,) colours the edges."""
     known = 0
-    while (found := len(np.unique(atom)) + len(np.unique(edge))) > known:
+    while True:
+        edge = _mix(_mix(atom[whole.edge_source], own), atom[whole.edge_target])
+        if (found := _n_classes(atom)) == known:
+            return atom, edge
         known = found
-        arriving = _mix(edge[whole.angle_first], cosine)
-        edge = _mix(edge, _sum_into(arriving, whole.angle_second, len(edge)))
-        atom = _mix(atom, _sum_into(_mix(atom[whole.edge_source], edge), whole.edge_target, len(atom)))
-        edge = _mix(edge, _edge_colours(atom, length, whole))
-    return _merged(whole, atom, edge, cosine)
-
-
-def _edge_colours(atom: np.ndarray, length: np.ndarray, whole: FlatGraphs) -> np.ndarray:
-    return _mix(_mix(atom[whole.edge_source], length), atom[whole.edge_target])
+        atom = _mix(atom, _sums(edge, into_atom))
 
 
 def _merged(whole: FlatGraphs, atom: np.ndarray, edge: np.ndarray, cosine: np.ndarray) -> FlatGraphs:
@@ -93,9 +103,17 @@ def _merged(whole: FlatGraphs, atom: np.ndarray, edge: np.ndarray, cosine: np.nd
     place = np.empty(len(order), dtype=np.int64)
     place[order] = np.arange(len(order))
     edge_rows, edge_class, edge_weight = edge_rows[order], place[edge_class], edge_weight[order]
-    angle_rows, _, angle_weight = _classes(_mix(_mix(edge[whole.angle_first], cosine), edge[whole.angle_second]))
-    order = np.argsort(edge_class[whole.angle_second[angle_rows]], kind="stable")
-    angle_rows, angle_weight = angle_rows[order], angle_weight[order]
+    # the edges of a class see the same angles: those of the first one stand for all
+    first_of_class = np.zeros(len(edge_class), dtype=bool)
+    first_of_class[edge_rows] = True
+    angles = np.flatnonzero(first_of_class[whole.angle_second])
+    found, _, angle_weight = _classes(
+        _mix(_mix(edge[whole.angle_first[angles]], cosine[angles]), edge[whole.angle_second[angles]])
+    )
+    angle_rows = angles[found]
+    angle_class = edge_class[whole.angle_second[angle_rows]]
+    order = np.argsort(angle_class, kind="stable")
+    angle_rows, angle_weight = angle_rows[order], (angle_weight * edge_weight[angle_class])[order]
     return FlatGraphs(
         atom_crystal=whole.atom_crystal[atom_rows],
         edge_crystal=whole.edge_crystal[edge_rows],
@@ -124,7 +142,8 @@ def _classes(colour: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _shells(value: np.ndarray, crystal: np.ndarray) -> np.ndarray:
     """Give equal values of a crystal one number; a gap wider than `TOLERANCE` begins the next."""
-    order = np.lexsort((value, crystal))
+    span = np.ptp(value) + 1.0 if len(value) else 1.0
+    order = np.argsort(value + span * crystal, kind="stable")  # one sort: rounding is far below the tolerance
     new = np.ones(len(order), dtype=np.uint64)
     new[1:] = (np.diff(value[order]) > TOLERANCE) | (np.diff(crystal[order]) > 0)
     label = np.empty_like(new)
@@ -132,21 +151,30 @@ def _shells(value: np.ndarray, crystal: np.ndarray) -> np.ndarray:
     return label
 
 
-def _sum_into(colour: np.ndarray, target: np.ndarray, n: int) -> np.ndarray:
-    """Sum of the colours that arrive at each of n rows: the same for the same multiset, in any order."""
-    total = np.zeros(n + 1, dtype=np.uint64)
-    start = np.searchsorted(target, np.arange(n + 1))
-    np.cumsum(colour, out=(running := np.empty(len(colour), dtype=np.uint64)))
-    ends = np.concatenate([np.zeros(1, dtype=np.uint64), running])[start]
-    total[:n] = ends[1:] - ends[:-1]  # wraps around 2^64, which is what a sum of hashes may do
-    return _mix(total[:n], total[:n])
+def _n_classes(colour: np.ndarray) -> int:
+    return len(np.unique(colour))
+
+
+def _starts(target: np.ndarray, n: int) -> np.ndarray:
+    """Return (n + 1,) where the links into each of n rows begin; `target` is ascending."""
+    return np.searchsorted(target, np.arange(n + 1))
+
+
+def _sums(colour: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Sum of the colours that arrive at each row: the same for the same multiset, in any order."""
+    running = np.zeros(len(colour) + 1, dtype=np.uint64)
+    np.cumsum(colour, out=running[1:])
+    total = running[start[1:]] - running[start[:-1]]  # wraps around 2^64, which is what a sum of hashes may do
+    return _mix(total, total)
 
 
 def _mix(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Hash two colours into one (the finalizer of splitmix64, Steele et al., doi:10.1145/2660193.2660195)."""
-    with np.errstate(over="ignore"):
-        z: np.ndarray = first * np.uint64(0x9E3779B97F4A7C15) + second * np.uint64(0xD1B54A32D192ED03) + np.uint64(1)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        mixed: np.ndarray = z ^ (z >> np.uint64(31))
-        return mixed
+    z = first * np.uint64(0x9E3779B97F4A7C15)  # arrays wrap around 2^64 in silence
+    z += second * np.uint64(0xD1B54A32D192ED03)
+    z += np.uint64(1)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        z ^= z >> np.uint64(shift)
+        z *= np.uint64(factor)
+    z ^= z >> np.uint64(31)
+    return z

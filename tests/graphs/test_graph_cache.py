@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from killing import FORK, bytes_of, survives_a_kill_at_any_step, survives_kills_at_random_times
 from small import make_dataset, small_materials, write_materials
@@ -64,6 +66,59 @@ def test_the_rows_are_told_as_they_are_done(dataset: OpticalDataset, tmp_path: P
 
     build_graphs(dataset, tmp_path / "graphs", **CUTOFFS, track=track)  # type: ignore[arg-type]
     assert told == [len(dataset), *range(len(dataset))]
+
+
+def test_any_number_of_processes_builds_the_same_bytes(
+    dataset: OpticalDataset, store: GraphStore, tmp_path: Path
+) -> None:
+    told: list[int] = []
+    track = lambda rows, total: (told.append(row) or row for row in rows)  # noqa: E731
+    for workers in (2, 3):
+        build_graphs(dataset, tmp_path / f"{workers}", **CUTOFFS, workers=workers, track=track)  # type: ignore[arg-type]
+        assert bytes_of(tmp_path / f"{workers}") == bytes_of(store.folder)
+    assert told == 2 * list(range(len(dataset)))
+
+
+def test_a_killed_worker_is_told_and_the_build_goes_on(
+    dataset: OpticalDataset, store: GraphStore, tmp_path: Path
+) -> None:
+    def track(rows: object, total: int) -> object:
+        for row in rows:  # type: ignore[attr-defined]
+            if row == 14:
+                workers = psutil.Process().children(recursive=True)
+                next(worker for worker in workers if "popen_loky" in " ".join(worker.cmdline())).kill()
+            yield row
+
+    with pytest.raises(UserError, match="was killed, for lack of memory perhaps; the same command goes on from there"):
+        build_graphs(dataset, tmp_path / "graphs", **CUTOFFS, workers=2, track=track)  # type: ignore[arg-type]
+    build_graphs(dataset, tmp_path / "graphs", **CUTOFFS)
+    assert bytes_of(tmp_path / "graphs") == bytes_of(store.folder)
+
+
+def _said_workers(answers: object) -> None:
+    answers.put(build_module._workers(10**6))  # type: ignore[attr-defined]
+
+
+def test_processes_are_those_of_the_affinity_mask_and_a_child_starts_none() -> None:
+    assert build_module._workers(10**6) == len(os.sched_getaffinity(0))
+    assert build_module._workers(10) == 1
+    answers = FORK.SimpleQueue()
+    child = FORK.Process(target=_said_workers, args=(answers,))
+    child.start()
+    child.join()
+    assert answers.get() == 1
+
+
+def test_crystals_without_edges_are_kept(tmp_path: Path) -> None:
+    lone = replace(
+        small_materials(1)[0], lattice=20 * np.eye(3), atomic_number=np.array([13]), position=np.zeros((1, 3))
+    )
+    bonded = small_materials(2)[1]
+    alone = GraphStore.open(write_materials(tmp_path / "alone", [lone]), **CUTOFFS)
+    assert (alone.merged_atom_offset.tolist(), alone.edge_offset.tolist()) == ([0, 1], [0, 0])
+    both = GraphStore.open(write_materials(tmp_path / "both", [lone, bonded]), **CUTOFFS)
+    assert both.edge_offset[1] == both.merged_edge_offset[1] == 0
+    assert both.edge_offset[2] > both.merged_edge_offset[2] > 0
 
 
 def test_a_build_killed_at_any_step_goes_on_to_the_same_bytes(
