@@ -80,6 +80,9 @@ def grid(
         Path | None,
         typer.Option(metavar="FILE", help="What a job of slurm, lsf or pbs asks for (YAML).", show_default=False),
     ] = None,
+    dashboard: Annotated[
+        bool, typer.Option("--dashboard", help="Show Dask's own page of the workers; its address is printed.")
+    ] = False,
     branch: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Keep a changed study beside the old one, in DIR-NAME.", show_default=False),
@@ -90,7 +93,7 @@ def grid(
     """Run every cell of a study that has no result yet, then fit and draw."""
     from optiscale.cli.grid import Where, run
 
-    where = Where(executor, workers, cluster)
+    where = Where(executor, workers, cluster, dashboard)
     flags = {"dry_run": dry_run, "fresh": fresh, "yes": yes}
     run(study, **flags, overrides=overrides or [], out=out, where=where, branch=branch)
 

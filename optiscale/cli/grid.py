@@ -42,11 +42,14 @@ class Where:
         How many; None takes the study's.
     cluster
         File that says what a job of a batch system asks for.
+    dashboard
+        Whether Dask shows its own page of the workers.
     """
 
     executor: str | None = None
     workers: int | None = None
     cluster: Path | None = None
+    dashboard: bool = False
 
 
 def run(
@@ -81,10 +84,11 @@ def _run(study: Study, folder: Path, where: Where, branch: str | None) -> GridRe
     from optiscale.sweep import Executor, SweepStopped, run_grid
     from optiscale.sweep.stopping import stop_on_signals
 
-    executor = None
-    if where.executor is not None or where.cluster is not None:
-        cluster = None if where.cluster is None else load_cluster(where.cluster)
-        executor = Executor(where.executor or "inline", study.sweep.workers, cluster)
+    workers = study.sweep.workers
+    cluster = None if where.cluster is None else load_cluster(where.cluster)
+    executor = Executor(
+        where.executor or ("inline" if workers == 1 else "local"), workers, cluster, dashboard=where.dashboard
+    )
     try:
         with stop_on_signals():
             return run_grid(study, folder, executor=executor, branch_name=branch)

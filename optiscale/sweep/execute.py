@@ -37,6 +37,8 @@ def execute(
     from optiscale.sweep.dispatch import Dispatch
 
     with open_client(executor) as client:
+        if executor.dashboard:
+            progress.say(f"Dask's dashboard: {client.dashboard_link}")
         yield from Dispatch(client, study, jobs, dataset, out, git_commit, progress)
 
 

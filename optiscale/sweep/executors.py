@@ -5,6 +5,7 @@ All of them are Dask clusters; what runs on them is the same (`optiscale.sweep.d
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import shutil
@@ -44,11 +45,14 @@ class Executor:
         Processes or jobs; those of a running scheduler are what they are.
     cluster
         What a job asks for; of a batch system only.
+    dashboard
+        Whether Dask shows its own page of the workers.
     """
 
     where: str = INLINE
     workers: int = 1
     cluster: Cluster | None = None
+    dashboard: bool = False
 
     def __post_init__(self) -> None:
         """Check that the parts fit.
@@ -65,6 +69,10 @@ class Executor:
             raise UserError(f"--executor {self.where}: say what a job asks for with --cluster FILE (docs/sweeps.md)")
         if self.where not in BATCH and self.cluster is not None:
             raise UserError(f"--cluster: of use with --executor {', '.join(BATCH)} only; leave it out")
+        if self.dashboard and self.where == INLINE:
+            raise UserError(f"--dashboard: Dask's, and --executor {INLINE} has no Dask; give --executor {LOCAL}")
+        if self.dashboard and "://" not in self.where and importlib.util.find_spec("bokeh") is None:
+            raise UserError("--dashboard: bokeh is not installed; pip install 'optiscale[dashboard]', or leave it out")
         if self.where == INLINE and self.workers > 1:
             raise UserError(f"--executor {INLINE}: runs one cell at a time; give --workers 1, or --executor {LOCAL}")
 
@@ -118,7 +126,7 @@ def _started(executor: Executor) -> SpecCluster:
     try:
         with _no_interrupts():
             if executor.where == LOCAL:
-                return _local_cluster(executor.workers)
+                return _local_cluster(executor.workers, dashboard=executor.dashboard)
             return _batch_cluster(executor)
     except RuntimeError as error:
         raise UserError(
@@ -127,7 +135,7 @@ def _started(executor: Executor) -> SpecCluster:
         ) from error
 
 
-def _local_cluster(workers: int) -> SpecCluster:
+def _local_cluster(workers: int, *, dashboard: bool) -> SpecCluster:
     from distributed import Nanny, Scheduler, SpecCluster
     from distributed.utils import get_mp_context
 
@@ -138,7 +146,12 @@ def _local_cluster(workers: int) -> SpecCluster:
     return SpecCluster(
         scheduler={
             "cls": Scheduler,
-            "options": {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0"},
+            "options": {
+                "host": "127.0.0.1",
+                "port": 0,
+                "dashboard": dashboard,
+                "dashboard_address": "127.0.0.1:0",
+            },
         },
         workers={
             place: {"cls": Nanny, "options": {**options, "env": pins(place, workers)}} for place in range(workers)
@@ -177,7 +190,8 @@ def _batch_cluster(executor: Executor) -> SpecCluster:
         raise UserError(
             f"--executor {executor.where}: {kind.job_cls.submit_command} is not on this machine; run on a login node"
         )
-    cluster = kind(**job_options(executor.where, executor.cluster))
+    options = job_options(executor.where, executor.cluster)
+    cluster = kind(**options, scheduler_options={"dashboard": executor.dashboard})
     # jobs end at their walltime: as many as asked for are kept running
     cluster.adapt(minimum_jobs=executor.workers, maximum_jobs=executor.workers)
     return cluster

@@ -31,6 +31,11 @@ from optiscale.sweep.order import in_order
 from optiscale.sweep.plan import PlannedCell, check_data, plan
 from optiscale.sweep.progress import SweepProgress
 from optiscale.sweep.records import DONE, cell_folder, extra_records, merge, records_of, set_aside_damaged
+<<<<<<< /tmp/my/optiscale/sweep/grid.py
+from optiscale.training import target_spec
+from optiscale.training.loggers import check_loggers
+=======
+>>>>>>> /tmp/new.f
 from optiscale.training.record import RECORD, lost_record
 
 
@@ -83,6 +88,7 @@ def run_grid(
     """
     if executor is None:
         executor = Executor(INLINE if study.sweep.workers == 1 else LOCAL, study.sweep.workers)
+    check_loggers(study)
     dataset = open_source(study.data.source)
     planned = plan(study, dataset.manifest)
     cells = [one.cell for one in planned]

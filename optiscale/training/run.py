@@ -9,7 +9,7 @@ import logging
 import traceback
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from optiscale.training.assemble import Run, RunOptions, assemble
 from optiscale.training.baseline import baseline_result
 from optiscale.training.cell import Cell
 from optiscale.training.guard import RunStopped, read_own_part
+from optiscale.training.loggers import check_loggers, curve_loggers
 from optiscale.training.micro import smaller
 from optiscale.training.record import (
     RECORD,
@@ -95,13 +96,19 @@ def run_cell(
         If a file cannot be read or written; there is no record, and the run may be tried again.
     """
     options = options or RunOptions()
+    check_loggers(study)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     run = None
     if study.models[cell.model].baseline is not None:
         result, outcome = _fit(study, cell, dataset, options)
     else:
+<<<<<<< /tmp/my/optiscale/training/run.py
+        with _quiet_lightning(), curve_loggers(study, cell, folder, asdict(cell)) as loggers:
+            options = dataclasses.replace(options, callbacks=[*options.callbacks, *loggers])
+=======
         with quiet_lightning():
+>>>>>>> /tmp/new.f
             run, outcome = _train_in_memory(study, cell, dataset, options)
         result = _result(run) if run else {}
     record = lost_record(

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import dask_jobqueue
 import pytest
+import requests
 import yaml
+from faults import Program, faulty_study, study_file, wait_for
 
 from optiscale.config import Cluster, load_cluster
+from optiscale.dataset import OpticalDataset
 from optiscale.errors import UserError
 from optiscale.sweep import Executor
 from optiscale.sweep.executors import BATCH, job_options, open_client, pins
@@ -45,6 +49,7 @@ def test_a_cluster_file_is_read_strictly(tmp_path: Path, content: object, said: 
         ({"where": "slurm"}, "--executor slurm: say what a job asks for with --cluster FILE"),
         ({"where": "local", "cluster": Cluster(**JOB)}, "--cluster: of use with --executor slurm, lsf, pbs only"),
         ({"where": "inline", "workers": 2}, "--executor inline: runs one cell at a time; give --workers 1"),
+        ({"where": "inline", "dashboard": True}, "--dashboard: Dask's, and --executor inline has no Dask; give"),
     ],
 )
 def test_an_executor_that_cannot_be_is_refused(options: dict[str, object], said: str) -> None:
@@ -96,3 +101,27 @@ def test_workers_share_gpus_in_turn_and_have_their_own_cores(
     assert [pin["OPTISCALE_CORES"] for pin in of_all] == ["3,4", "5,6", "7,8", "9,10"]
     assert "".join(pin.get("CUDA_VISIBLE_DEVICES", "") for pin in of_all) == expected
     assert "OPTISCALE_CORES" not in pins(0, 20), "more workers than cores: the system shares them out"
+
+
+def test_the_dashboard_is_refused_where_bokeh_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(
+        UserError, match=r"bokeh is not installed; pip install 'optiscale\[dashboard\]', or leave it out"
+    ):
+        Executor("local", dashboard=True)
+
+
+def test_the_dashboard_answers_while_a_study_runs(dataset: OpticalDataset, tmp_path: Path) -> None:
+    pytest.importorskip("bokeh")
+    study, out = study_file(faulty_study(dataset.folder, workers=1), tmp_path / "study")
+    program = Program(study, out, "--executor", "local", "--dashboard")
+    try:
+        wait_for(lambda: "dashboard:" in program.log.read_text() or not program.alive(), "its address")
+        found = re.search(r"Dask's dashboard: (http://127\.0\.0\.1:\d+/status)", program.log.read_text())
+        assert found, program.log.read_text()
+        for page in ("status", "workers", "tasks"):
+            answer = requests.get(found[1].replace("status", page), timeout=60)
+            assert answer.status_code == 200
+            assert "bokeh" in answer.text, page
+    finally:
+        program.kill()
