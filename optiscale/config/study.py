@@ -215,12 +215,9 @@ class Sweep(Strict):
 
     `workers` processes side by side, torch `threads` in each. A run writes a checkpoint every `checkpoint_s` seconds,
     so that a shorter one writes none. A run whose worker was killed, hung (no step for `hang_s` seconds) or could not
-<<<<<<< /tmp/my/optiscale/config/study.py
-    read or write a file is tried again up to `retries` times. `loggers` show learning curves elsewhere, too.
-=======
     read or write a file is tried again up to `retries` times. `order` says which run goes first: "balanced" gives every
     D and every width of each model a value, then takes the longest; "longest", "shortest"; "grid" as the study says.
->>>>>>> /tmp/new.f
+    `loggers` show learning curves elsewhere, too.
     """
 
     workers: Count = 1
@@ -228,16 +225,13 @@ class Sweep(Strict):
     retries: Annotated[int, Field(ge=0)] = 2
     checkpoint_s: Positive = 300.0
     hang_s: Positive = 1800.0
-<<<<<<< /tmp/my/optiscale/config/study.py
+    order: Literal["balanced", "longest", "shortest", "grid"] = "balanced"
     loggers: list[Literal["tensorboard", "wandb"]] = []
 
     @field_validator("loggers")
     @classmethod
     def _unique(cls, loggers: list[Literal["tensorboard", "wandb"]]) -> list[Literal["tensorboard", "wandb"]]:
         return _no_duplicates(loggers)
-=======
-    order: Literal["balanced", "longest", "shortest", "grid"] = "balanced"
->>>>>>> /tmp/new.f
 
 
 class Study(Strict):

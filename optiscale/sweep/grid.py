@@ -31,11 +31,7 @@ from optiscale.sweep.order import in_order
 from optiscale.sweep.plan import PlannedCell, check_data, plan
 from optiscale.sweep.progress import SweepProgress
 from optiscale.sweep.records import DONE, cell_folder, extra_records, merge, records_of, set_aside_damaged
-<<<<<<< /tmp/my/optiscale/sweep/grid.py
-from optiscale.training import target_spec
 from optiscale.training.loggers import check_loggers
-=======
->>>>>>> /tmp/new.f
 from optiscale.training.record import RECORD, lost_record
 
 

@@ -103,12 +103,8 @@ def run_cell(
     if study.models[cell.model].baseline is not None:
         result, outcome = _fit(study, cell, dataset, options)
     else:
-<<<<<<< /tmp/my/optiscale/training/run.py
-        with _quiet_lightning(), curve_loggers(study, cell, folder, asdict(cell)) as loggers:
+        with quiet_lightning(), curve_loggers(study, cell, folder, asdict(cell)) as loggers:
             options = dataclasses.replace(options, callbacks=[*options.callbacks, *loggers])
-=======
-        with quiet_lightning():
->>>>>>> /tmp/new.f
             run, outcome = _train_in_memory(study, cell, dataset, options)
         result = _result(run) if run else {}
     record = lost_record(
