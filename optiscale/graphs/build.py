@@ -158,7 +158,7 @@ def _build_part(recipe: Callable[[_Structures], Flat], crystals: _Structures, pa
 def _append_part(staging: Staging, path: Path, contents: list[tuple[str, str, int]]) -> None:
     with path.open("rb") as stream:
         for name, dtype, size in contents:
-            array = np.fromfile(stream, dtype=dtype, count=size).astype(_type(name), copy=False)
+            array: np.ndarray = np.fromfile(stream, dtype=dtype, count=size).astype(_type(name), copy=False)
             staging.append(f"{name}.npy" if name in _FLOATS else f"{name}.bin", array)
     path.unlink()
 
