@@ -69,10 +69,17 @@ def assert_same_results(out: Path, whole: Path, study: Study) -> None:
 
 
 class Program:
-    """`optiscale grid` in a process of its own."""
+    """`optiscale grid` in a process of its own; `first` stands before its command."""
 
-    def __init__(self, study: Path, out: Path, *options: object, env: dict[str, str] | None = None) -> None:
-        command = [sys.executable, "-c", _COMMAND, "grid", study, "--out", out, *options]
+    def __init__(
+        self,
+        study: Path,
+        out: Path,
+        *options: object,
+        env: dict[str, str] | None = None,
+        first: Sequence[str] = (),
+    ) -> None:
+        command = [*first, sys.executable, "-c", _COMMAND, "grid", study, "--out", out, *options]
         self.log = out.with_name(f"{out.name}.log")
         self.stream = self.log.open("a")
         self.process = subprocess.Popen(
