@@ -51,10 +51,11 @@ def gather_kernel(
     """
     crystal = tl.program_id(0)
     lane = tl.arange(0, BLOCK)
+    pointers = n_crystals + 1  # of each kind
     if crystal < n_crystals:
         begin = tl.load(start + crystal * KINDS + KIND)
-        first = tl.load(ptr + crystal * KINDS + KIND)
-        end = tl.load(ptr + (crystal + 1) * KINDS + KIND)
+        first = tl.load(ptr + KIND * pointers + crystal)
+        end = tl.load(ptr + KIND * pointers + crystal + 1)
         for block in range(first, end, BLOCK):
             place = block + lane
             inside = place < end
@@ -63,17 +64,17 @@ def gather_kernel(
             tl.store(to_weight + place, tl.load(weight + flat, mask=inside), mask=inside)
             tl.store(to_value + place, tl.load(value + flat, mask=inside), mask=inside)
             if LINKS:
-                row = tl.load(ptr + crystal * KINDS + KIND - 1).to(tl.int32)
+                row = tl.load(ptr + (KIND - 1) * pointers + crystal)
                 tl.store(to_source + place, tl.load(source + flat, mask=inside) + row, mask=inside)
                 tl.store(to_target + place, tl.load(target + flat, mask=inside) + row, mask=inside)
-                link = tl.load(by_source + flat, mask=inside) + first.to(tl.int32)
+                link = tl.load(by_source + flat, mask=inside) + first
                 tl.store(to_by_source + place, link, mask=inside)
             if ENDS:
-                link_first = tl.load(ptr + crystal * KINDS + KIND + 1).to(tl.int32)
+                link_first = tl.load(ptr + (KIND + 1) * pointers + crystal)
                 tl.store(to_into + place, tl.load(into + flat, mask=inside) + link_first, mask=inside)
                 tl.store(to_out_of + place, tl.load(out_of + flat, mask=inside) + link_first, mask=inside)
     else:
-        place = tl.load(ptr + n_crystals * KINDS + KIND) + (crystal - n_crystals) * BLOCK + lane
+        place = tl.load(ptr + KIND * pointers + n_crystals) + (crystal - n_crystals) * BLOCK + lane
         inside = place < size
         nothing = tl.zeros([BLOCK], dtype=tl.int32)
         tl.store(to_crystal + place, nothing + n_crystals - 1, mask=inside)
@@ -84,7 +85,7 @@ def gather_kernel(
             tl.store(to_target + place, nothing, mask=inside)
             tl.store(to_by_source + place, nothing, mask=inside)
         if ENDS:
-            last = nothing + tl.load(ptr + n_crystals * KINDS + KIND + 1).to(tl.int32)
+            last = nothing + tl.load(ptr + (KIND + 1) * pointers + n_crystals)
             tl.store(to_into + place, last, mask=place <= size)
             tl.store(to_out_of + place, last, mask=place <= size)
 
@@ -113,8 +114,8 @@ def gather(graphs: MergedGraphs, rows: Tensor, shape: Shape) -> FlatBatch:
     present, known = rows >= 0, rows.clamp(min=0)
     start = graphs.table[known]
     count = (graphs.table[known + 1] - start) * present.unsqueeze(1)
-    ptr = torch.cat([count.new_zeros(1, 3), count.cumsum(0)])
-    pointers = ptr.t().to(torch.int32).contiguous()
+    pointers = torch.zeros(3, n + 1, dtype=torch.int32, device=rows.device)
+    pointers[:, 1:] = count.t().contiguous().cumsum(1)
     kinds: list[Any] = [graphs.atom, graphs.edge, *([graphs.angle] if graphs.angle is not None else [])]
     gathered = []
     for place, (kind, size) in enumerate(zip(kinds, shape, strict=False)):
@@ -128,7 +129,7 @@ def gather(graphs: MergedGraphs, rows: Tensor, shape: Shape) -> FlatBatch:
         grid = (n + -(-(size + 1) // _BLOCK),)
         outputs = (crystal, weight, value, source, target, by_source, into, out_of)
         gather_kernel[grid](
-            start, ptr, kind.weight, kind.value, *own, *after, *outputs, n, size, place, 3, links, ends, _BLOCK
+            start, pointers, kind.weight, kind.value, *own, *after, *outputs, n, size, place, 3, links, ends, _BLOCK
         )
         gathered.append(
             (Rows(crystal, pointers[place], weight, weight.sum()), value, source, target, by_source, into, out_of)

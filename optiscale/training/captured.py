@@ -15,9 +15,9 @@ from optiscale.graphs import MergedGraphs
 from optiscale.graphs.flat import FlatBatch
 from optiscale.graphs.merged import Shape, rounded
 from optiscale.networks.fast import fast_forward
+from optiscale.networks.fast.norms import defer_statistics
 from optiscale.training.losses import batch_losses
 
-_ALIGNED = 8  # bfloat16 numbers in 16 bytes
 _SHAPES = 64  # compiled networks and shapes of batches that a program keeps at most
 _WARM_UP = 3  # runs before the capture: compilers and libraries set themselves up in the first
 
@@ -60,8 +60,7 @@ class Captured:
 class LowerCopy:
     """A network whose linear layers are in bfloat16, kept equal to one in float32.
 
-    Automatic mixed precision casts each weight where it is used; this casts all at once, and their gradients back: the
-    lowered weights lie one after the other in one tensor, as their gradients do.
+    Automatic mixed precision casts each weight where it is used; this casts all at once, and their gradients back.
 
     Parameters
     ----------
@@ -74,54 +73,39 @@ class LowerCopy:
     def __init__(self, network: nn.Module, precision: str) -> None:
         self.network = network
         self.copy = network
-        self.high: list[nn.Parameter] = []
-        self.low: list[nn.Parameter] = []
-        self._parts: list[Tensor] = []
+        self.high: list[Tensor] = []
+        self.low: list[Tensor] = []
         if precision == "bf16-mixed":
             shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
             self.copy = copy.deepcopy(network, shared)
             self._lower()
+        self._gradients = [torch.zeros_like(weight) for weight in self.high]
         lowered = {id(weight) for weight in self.high}
         self.same = [weight for weight in network.parameters() if id(weight) not in lowered]
 
     def _lower(self) -> None:
         """Put bfloat16 weights in the place of those of linear layers."""
-        places = [
-            (layer, name, weight)
-            for layer in self.copy.modules()
-            if isinstance(layer, nn.Linear | Linear)
-            for name, weight in layer.named_parameters(recurse=False)
-        ]
-        # those of odd sizes last, so that the others begin at multiples of 16 bytes, as matrix products like it
-        places.sort(key=lambda place: place[2].numel() % _ALIGNED != 0)
-        self.high = [weight for _, _, weight in places]
-        sizes = [weight.numel() for weight in self.high]
-        self._weights = torch.cat([weight.detach().reshape(-1) for weight in self.high])
-        self._low_weights = self._weights.to(torch.bfloat16)
-        self._gradients = torch.zeros_like(self._weights)
-        self._low_gradients = torch.zeros_like(self._low_weights)
-        for (layer, name, weight), low, gradient in zip(
-            places, self._low_weights.split(sizes), self._gradients.split(sizes), strict=True
-        ):
-            setattr(layer, name, nn.Parameter(low.view(weight.shape)))
-            self.low.append(getattr(layer, name))
-            self._parts.append(gradient.view(weight.shape))
+        for layer in self.copy.modules():
+            if isinstance(layer, nn.Linear | Linear):
+                for name, weight in [*layer.named_parameters(recurse=False)]:
+                    low = nn.Parameter(weight.detach().to(torch.bfloat16))
+                    setattr(layer, name, low)
+                    self.high.append(weight)
+                    self.low.append(low)
 
     def refresh(self) -> None:
         """Take over the weights."""
         if self.low:
             with torch.no_grad():
-                torch.cat([weight.reshape(-1) for weight in self.high], out=self._weights)
-                self._low_weights.copy_(self._weights)
+                torch._foreach_copy_(self.low, self.high)
 
     def backward(self, loss: Tensor) -> None:
         """Set the gradients of the network's weights to those of a loss."""
         gradients = torch.autograd.grad(loss, [*self.low, *self.same])
         if self.low:
-            torch.cat([gradient.reshape(-1) for gradient in gradients[: len(self.low)]], out=self._low_gradients)
-            self._gradients.copy_(self._low_gradients)
+            torch._foreach_copy_(self._gradients, gradients[: len(self.low)])
         # every time: Lightning takes the gradients away before a validation
-        gradients = (*self._parts, *gradients[len(self.low) :])
+        gradients = (*self._gradients, *gradients[len(self.low) :])
         for weight, gradient in zip((*self.high, *self.same), gradients, strict=True):
             weight.grad = gradient
 
@@ -190,6 +174,7 @@ class CapturedRun:
         self.clip = clip
         self.components, self.scalars = places
         self.lower = LowerCopy(network, precision)
+        self._take_over = defer_statistics(self.lower.copy)
         device = graphs.device
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
         self.validation_sums = torch.zeros(2, dtype=torch.float64, device=device)
@@ -226,6 +211,7 @@ class CapturedRun:
         batch = self.graphs.gather(rows, shape)
         loss = loss_of(self.lower.copy, batch, self.components, self.scalars)
         self.lower.backward(loss)
+        self._take_over()
         torch.nn.utils.clip_grad_norm_(self.lower.network.parameters(), self.clip)
         if self.optimizer is None:
             raise ValueError("a run without an optimizer cannot be trained")

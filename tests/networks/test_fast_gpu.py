@@ -32,7 +32,7 @@ def test_outputs_and_gradients_on_a_card_are_those_of_the_whole_graphs(kind, mes
     rows = np.random.default_rng(0).choice(len(store.dataset), 48, replace=False)
     graphs = MergedGraphs(store, device=device, angles=plain.needs_angles)
     need = graphs.sizes(rows).sum(axis=0)
-    shape = Shape(*(int(n) + 77 * (n > 0) for n in need))
+    shape = Shape(*(int(n) + 77 * int(n > 0) for n in need))
     padded = graphs.gather(torch.tensor([*rows, -1, -1, -1], device=device), shape)
     whole = store.batch(rows, angles=plain.needs_angles).to(device)
     results = []

@@ -32,19 +32,34 @@ def _grid(width: int, heads: int) -> tuple[dict[str, int], int]:
 @custom_op("optiscale::segment_sum", mutates_args=())
 def segment_sum(x: Tensor, ptr: Tensor) -> Tensor:
     """Sum rows (n, W) between the pointers (m + 1,): (m, W)."""
+    return _reduced(x, ptr, largest=False)
+
+
+@register_fake("optiscale::segment_sum")
+def _(x: Tensor, ptr: Tensor) -> Tensor:
+    return x.new_empty(ptr.shape[0] - 1, x.shape[1])
+
+
+@custom_op("optiscale::segment_max", mutates_args=())
+def segment_max(x: Tensor, ptr: Tensor) -> Tensor:
+    """Take the largest of rows (n, W) between the pointers (m + 1,): (m, W); has no gradient."""
+    return _reduced(x, ptr, largest=True)
+
+
+@register_fake("optiscale::segment_max")
+def _(x: Tensor, ptr: Tensor) -> Tensor:
+    return x.new_empty(ptr.shape[0] - 1, x.shape[1])
+
+
+def _reduced(x: Tensor, ptr: Tensor, *, largest: bool) -> Tensor:
     x = x.contiguous()
     width = x.shape[1]
     columns = min(128, _power_of_two(width))
     out = x.new_empty(len(ptr) - 1, width)
     grid = (len(ptr) - 1, -(-width // columns))
     rows = max(8, 256 // columns)
-    kernels.segment_sum_kernel[grid](x, ptr, out, width, ROWS=rows, COLUMNS=columns, num_warps=2)
+    kernels.segment_kernel[grid](x, ptr, out, width, ROWS=rows, COLUMNS=columns, LARGEST=largest, num_warps=2)
     return out
-
-
-@register_fake("optiscale::segment_sum")
-def _(x: Tensor, ptr: Tensor) -> Tensor:
-    return x.new_empty(ptr.shape[0] - 1, x.shape[1])
 
 
 @custom_op("optiscale::sum_at_ends", mutates_args=())

@@ -11,18 +11,23 @@ import triton.language as tl
 
 
 @triton.jit
-def segment_sum_kernel(x, ptr, out, width, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """out[i] = sum of x[ptr[i]:ptr[i + 1]]."""
+def segment_kernel(x, ptr, out, width, ROWS: tl.constexpr, COLUMNS: tl.constexpr, LARGEST: tl.constexpr):
+    """out[i] = sum of x[ptr[i]:ptr[i + 1]], or the largest of them."""
     segment = tl.program_id(0)
     column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
     start = tl.load(ptr + segment)
     end = tl.load(ptr + segment + 1)
-    total = tl.zeros([COLUMNS], dtype=tl.float32)
+    nothing = -3.4028234663852886e38 if LARGEST else 0.0  # the least number in float32
+    found = tl.full([COLUMNS], nothing, dtype=tl.float32)
     for first in range(start, end, ROWS):
         row = (first + tl.arange(0, ROWS)).to(tl.int64)
         inside = (row < end)[:, None] & (column < width)[None, :]
-        total += tl.sum(tl.load(x + row[:, None] * width + column[None, :], mask=inside, other=0.0).to(tl.float32), 0)
-    tl.store(out + segment.to(tl.int64) * width + column, total, mask=column < width)
+        rows = tl.load(x + row[:, None] * width + column[None, :], mask=inside, other=nothing).to(tl.float32)
+        if LARGEST:
+            found = tl.maximum(found, tl.max(rows, 0))
+        else:
+            found += tl.sum(rows, 0)
+    tl.store(out + segment.to(tl.int64) * width + column, found, mask=column < width)
 
 
 @triton.jit

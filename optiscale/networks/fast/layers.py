@@ -48,9 +48,13 @@ def transformer(conv: TransformerConv, x: Tensor, edge: Tensor, links: Links, ro
     out = out.to(skip.dtype)
     # the weights of (out, skip, out - skip) on the two that there are
     of_out, of_skip, of_difference = conv.lin_beta.weight.chunk(3, dim=1)
-    beta = functional.linear(out, of_out + of_difference) + functional.linear(skip, of_skip - of_difference)
-    beta = beta.sigmoid()
+    beta = (_dot(out, of_out + of_difference) + _dot(skip, of_skip - of_difference)).sigmoid()
     return beta * skip + (1 - beta) * out
+
+
+def _dot(x: Tensor, weight: Tensor) -> Tensor:
+    """Linear layer to one channel, from weights (1, W); on a card the compiler merges the products."""
+    return (x * weight).sum(1, keepdim=True) if x.is_cuda else functional.linear(x, weight)
 
 
 def crystal_graph(conv: CGConv, x: Tensor, edge: Tensor, links: Links, rows: Rows, nodes: Rows) -> Tensor:

@@ -5,10 +5,11 @@ Their gradients are written by hand: half the passes over the rows that automati
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional
 from torch_geometric.nn import LayerNorm
@@ -17,6 +18,8 @@ from torch_geometric.nn.norm import BatchNorm
 from optiscale.graphs.flat import Rows
 from optiscale.networks.fast.segments import sum_segments
 from optiscale.networks.layers import at_least_float32
+
+_NEXT = "next_statistics"
 
 
 def batch_norm_relu(norm: BatchNorm, x: Tensor, rows: Rows) -> Tensor:
@@ -40,10 +43,29 @@ def batch_norm_relu(norm: BatchNorm, x: Tensor, rows: Rows) -> Tensor:
     out, batch_mean, batch_var = _BatchNormReLU.apply(x, weight, bias, mean, var, rows.weight, rows.n, module.eps)
     with torch.no_grad():
         momentum = torch.where(rows.n > 1, module.momentum, 0.0).to(mean.dtype)
-        mean.lerp_(batch_mean, momentum)
-        var.lerp_(batch_var * (rows.n / (rows.n - 1).clamp(min=1.0)), momentum)
+        next_mean, next_var = getattr(module, _NEXT, (mean, var))
+        next_mean.copy_(mean.lerp(batch_mean, momentum))
+        next_var.copy_(var.lerp(batch_var * (rows.n / (rows.n - 1).clamp(min=1.0)), momentum))
         module.num_batches_tracked.add_(1)
     return out
+
+
+def defer_statistics(network: nn.Module) -> Callable[[], None]:
+    """Let batch norms write their new statistics beside the running ones; return what takes these over.
+
+    A compiled step must not write to what it has read: the compiler may compute parts of the forward pass again in the
+    backward pass, and would do so from statistics that have moved on.
+    """
+    norms = [norm.module for norm in network.modules() if isinstance(norm, BatchNorm)]
+    running = [statistic for norm in norms for statistic in (norm.running_mean, norm.running_var)]
+    following = [statistic.clone() for statistic in running]
+    for place, norm in enumerate(norms):
+        setattr(norm, _NEXT, (following[2 * place], following[2 * place + 1]))
+
+    def take_over() -> None:
+        torch._foreach_copy_(running, following)
+
+    return take_over
 
 
 def crystal_norm(norm: LayerNorm, x: Tensor, rows: Rows) -> Tensor:

@@ -71,9 +71,7 @@ def attend(
 
 def pool(gate: Tensor, x: Tensor, ptr: Tensor, segment: Tensor, weight: Tensor | None) -> Tensor:
     """Mean of rows (n, W) over segments with weights softmax(gate) for each channel: (m, W)."""
-    top = torch.full((len(ptr) - 1, gate.shape[1]), -math.inf, dtype=gate.dtype, device=gate.device)
-    index = segment.long().unsqueeze(1).expand_as(gate)
-    top = top.scatter_reduce(0, index, gate.detach(), "amax").clamp(min=torch.finfo(gate.dtype).min)
+    top = _segment_max(gate.detach(), ptr, segment)
     p = torch.exp(gate - top.index_select(0, segment))
     if weight is not None:
         p = p * weight.unsqueeze(1)
@@ -89,6 +87,17 @@ def sum_segments(x: Tensor, ptr: Tensor, segment: Tensor) -> Tensor:
 
         return cuda.segment_sum(x, ptr)
     return _add_rows(x, segment, len(ptr) - 1)
+
+
+def _segment_max(x: Tensor, ptr: Tensor, segment: Tensor) -> Tensor:
+    """Largest of rows (n, W) over segments: (m, W); the least number where a segment has no row."""
+    if x.is_cuda:
+        from optiscale.networks.fast import cuda
+
+        return cuda.segment_max(x, ptr)
+    least = torch.finfo(x.dtype).min
+    top = x.new_full((len(ptr) - 1, x.shape[1]), least)
+    return top.scatter_reduce(0, segment.long().unsqueeze(1).expand_as(x), x, "amax")
 
 
 def _add_rows(x: Tensor, segment: Tensor, n: int) -> Tensor:
