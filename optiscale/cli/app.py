@@ -87,15 +87,24 @@ def grid(
         str | None,
         typer.Option(metavar="NAME", help="Keep a changed study beside the old one, in DIR-NAME.", show_default=False),
     ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Run the most telling runs that fit, e.g. into 90min, 2h or 1d."),
+    ] = None,
+    like: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="Another results folder whose runs tell what runs take."),
+    ] = None,
     overrides: Set = None,
     out: Out = None,
 ) -> None:
     """Run every cell of a study that has no result yet, then fit and draw."""
-    from optiscale.cli.grid import Where, run
+    from optiscale.cli.grid import Choice, Where, run
 
     where = Where(executor, workers, cluster, dashboard)
     flags = {"dry_run": dry_run, "fresh": fresh, "yes": yes}
-    run(study, **flags, overrides=overrides or [], out=out, where=where, branch=branch)
+    chosen = Choice(budget, like or [])
+    run(study, **flags, overrides=overrides or [], out=out, where=where, branch=branch, choice=chosen)
 
 
 @app.command()

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 OURS = ("cells", "tables", "figures", "runs.parquet", "curves.parquet", "fits.json", PAGE, STAMP, RESOLVED)
 #: files of a program that runs
 PASSING = (".lock", "running.json")
+_LOG_WIDTH = 140
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,28 @@ class Where:
     dashboard: bool = False
 
 
+@dataclass(frozen=True)
+class Choice:
+    """Options that say which runs are to be run.
+
+    Attributes
+    ----------
+    budget
+        A length of time; None runs all.
+    like
+        More results folders whose runs tell what runs take.
+    """
+
+    budget: str | None = None
+    like: Sequence[Path] = ()
+
+    def limits(self) -> dict[str, Any]:
+        """Return them as `run_grid` and `forecast` take them."""
+        from optiscale.sweep.budget import seconds_of
+
+        return {"budget_s": None if self.budget is None else seconds_of(self.budget), "like": self.like}
+
+
 def run(
     path: Path,
     *,
@@ -62,25 +85,27 @@ def run(
     out: Path | None,
     where: Where | None = None,
     branch: str | None = None,
+    choice: Choice | None = None,
 ) -> None:
     """Run or plan a study."""
+    limits = (choice or Choice()).limits()
     where = where or Where()
     overrides = [*overrides, *([f"sweep.workers={where.workers}"] if where.workers is not None else [])]
     study = load_study(path, overrides)
     folder = out or study.default_folder()
     if dry_run:
-        _show_plan(study, folder)
+        _show_plan(study, folder, **limits)
         return
     if fresh:
         _remove(folder, yes=yes)
     if branch is None and is_complete(study, folder):
         typer.echo(f"{folder}: every cell has its result, and the figures are drawn; nothing to do")
         return
-    result = _run(study, folder, where, branch)
+    result = _run(study, folder, where, branch, **limits)
     _finish(study, result)
 
 
-def _run(study: Study, folder: Path, where: Where, branch: str | None) -> GridResult:
+def _run(study: Study, folder: Path, where: Where, branch: str | None, **limits: Any) -> GridResult:
     from optiscale.sweep import Executor, SweepStopped, run_grid
     from optiscale.sweep.stopping import stop_on_signals
 
@@ -91,7 +116,7 @@ def _run(study: Study, folder: Path, where: Where, branch: str | None) -> GridRe
     )
     try:
         with stop_on_signals():
-            return run_grid(study, folder, executor=executor, branch_name=branch)
+            return run_grid(study, folder, executor=executor, branch_name=branch, **limits)
     except (KeyboardInterrupt, SweepStopped) as stopped:
         typer.echo(f"{folder}: interrupted; every finished run is kept, and the same command goes on from there")
         _requeue(str(stopped))
@@ -115,12 +140,14 @@ def _finish(study: Study, result: GridResult) -> None:
     made = report_study(folder)
     unfinished = result.runs[result.runs["status"] != "finished"]
     tried_again = unfinished[~unfinished["status"].isin(DONE)]
-    if tried_again.empty:
+    if tried_again.empty and not result.left_out:
         mark_complete(study, folder, [*made, *sorted((folder / "cells").glob("*/record.json"))])
     for row in unfinished.itertuples():
         typer.echo(f"{row.cell}: {row.status}: {row.message}")
     counts = f"{len(result.runs)} runs ({result.ran} new, {len(unfinished)} not finished)"
     typer.echo(f"{folder}: {counts}, {len(made)} files")
+    if result.left_out:
+        typer.echo(f"{result.left_out} runs are left out; the same command without --budget runs them")
     if len(tried_again):
         raise typer.Exit(1)
 
@@ -139,42 +166,37 @@ def _remove(folder: Path, *, yes: bool) -> None:
             path.unlink(missing_ok=True)
 
 
-def _show_plan(study: Study, folder: Path) -> None:
+def _show_plan(study: Study, folder: Path, **limits: Any) -> None:
     from optiscale.sweep.forecast import forecast
+    from optiscale.sweep.queue import clock
 
     with Console(stderr=True).status("measuring each network"):
-        planned = forecast(study, folder)
+        planned = forecast(study, folder, **limits)
     console = Console()
+    if not console.is_terminal:
+        console.width = _LOG_WIDTH
     console.print(_table(planned.rows))
     workers = study.sweep.workers
     parts = [
-        f"{planned.cells} cells, {planned.left} to run",
-        f"{_duration(planned.total)} in all",
-        f"{_duration(planned.makespan)} on {workers} worker{'s' if workers > 1 else ''} (order: {study.sweep.order})",
-        f"peak memory {_whole(planned.memory_mb)} MiB a run",
+        f"{planned.cells} cells, {planned.chosen} to run",
+        f"{clock(planned.total)} in all",
+        f"{clock(planned.makespan)} on {workers} worker{'s' if workers > 1 else ''} (order: {study.sweep.order})",
+        f"at most {_whole(planned.memory_mb)} MiB a run",
     ]
-    for line in (", ".join(parts), *planned.notes):
+    for line in (", ".join(parts[: None if planned.chosen else 1]), *planned.notes):
         console.print(line, highlight=False, soft_wrap=True)
 
 
 def _table(rows: Sequence[PlanRow]) -> Table:
-    names = ("model", "width", "N", "D", "runs", "done", "seconds a run", "memory, MiB", "known from")
+    names = ("model", "width", "N", "D", "runs", "done", "to run", "seconds a run", "MiB", "known from")
     table = Table(*names, box=None)
     for row in rows:
         numbers = ("?" if math.isnan(row.seconds) else f"{row.seconds:.3g}", _whole(row.memory_mb))
         width = "" if row.width is None else str(row.width)
-        counts = (width, f"{row.N:,}", f"{row.D:,}", str(row.runs), str(row.done))
+        counts = (width, f"{row.N:,}", f"{row.D:,}", str(row.runs), str(row.done), str(row.chosen))
         table.add_row(row.model, *counts, *numbers, row.source)
     return table
 
 
 def _whole(value: float) -> str:
     return "?" if math.isnan(value) else f"{value:,.0f}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.1f} minutes"
-    return f"{seconds / 3600:.1f} hours" if seconds < 2 * 86400 else f"{seconds / 86400:.1f} days"

@@ -91,19 +91,20 @@ def calibrate(
     largest = {key: max(group, key=lambda cell: cell.D) for key, group in groups.items()}
     rows = {key: max(work_of(study, cell).largest for cell in group) for key, group in groups.items()}
     clock = _Clock(limit_s, fits=2 * len(keys))
+    _probe(study, largest[keys[0]], dataset, 2, n_validation, seconds=0.0)  # the first fit of a process is slow
     probes: dict[Key, list[Probe]] = {}
     failed = set()
     for key in keys:
         before = [probes[other][0].spent * max(1.0, sizes[key] / sizes[other]) for other in probes if probes[other]]
-        if clock.allows(min(before, default=0.0)):
-            batch = rows[key] if on_gpu(study.models[key[0]].training) else min(_SMALL, rows[key])
+        if not before or clock.allows(min(before)):  # one at least: the others follow from it
+            batch = rows[key] if on_gpu(study.models[key[0]].training) else max(2, min(_SMALL, rows[key] // 4))
             probe = _probe(study, largest[key], dataset, batch, n_validation, clock.share)
             if probe is None:
                 failed.add(key)
             else:
                 probes[key] = [probe]
     for key in [key for key in keys if key in probes and rows[key] > probes[key][0].batch]:
-        if clock.allows(probes[key][0].spent * rows[key] / _SMALL / 2):
+        if clock.allows(probes[key][0].spent * rows[key] / probes[key][0].batch / 2):
             probe = _probe(study, largest[key], dataset, rows[key], n_validation, clock.share)
             probes[key] += [probe] if probe is not None else []
     # a card takes about as long for few crystals as for many: the launches of its kernels count
@@ -147,14 +148,13 @@ def _rates(probes: Sequence[Probe], *, grows: bool) -> Rates:
 
 
 def _extrapolated(rates: Mapping[Key, Rates], sizes: Mapping[Key, int]) -> dict[Key, Rates]:
-    """Return rates of networks that there was no time for, from the widest of their model that was measured."""
+    """Return rates of networks that there was no time for, from the largest measured one, of their model if any."""
     found = {}
     for key, N in sizes.items():
-        measured = [other for other in rates if other[0] == key[0]]
-        if key in rates or not measured:
-            continue
-        nearest = max(measured, key=lambda other: sizes[other])
-        found[key] = rates[nearest].scaled(N / sizes[nearest], f"extrapolated from width {nearest[1]}")
+        if key not in rates and rates:
+            nearest = max(rates, key=lambda other: (other[0] == key[0], sizes[other]))
+            width = "" if nearest[1] is None else f" width {nearest[1]}"
+            found[key] = rates[nearest].scaled(N / sizes[nearest], f"extrapolated from {nearest[0]}{width}")
     return found
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from optiscale.config import Study
 from optiscale.dataset import OpticalDataset
 from optiscale.errors import UserError
+from optiscale.sweep.budget import Deadline
 from optiscale.sweep.jobs import Job, Lost, SweepStopped
 from optiscale.sweep.progress import SweepProgress
 from optiscale.sweep.stopping import request_stop, stop_requested
@@ -52,6 +53,7 @@ class Dispatch:
         out: Path,
         git_commit: str,
         progress: SweepProgress,
+        deadline: Deadline | None = None,
     ) -> None:
         self.client = client
         self.study = study
@@ -59,6 +61,7 @@ class Dispatch:
         self.out = out.resolve()
         self.git_commit = git_commit
         self.progress = progress
+        self.deadline = deadline
         self.waiting = deque(jobs)
         self.flying: dict[Future, _Flight] = {}
         self.lost: Counter[Job] = Counter()
@@ -98,6 +101,8 @@ class Dispatch:
         workers = self._workers()
         while self.waiting and len(self.flying) < len(workers):
             job = self.waiting.popleft()
+            if self.deadline is not None and not self.deadline.allows(job):
+                continue
             self.given += 1
             task = Task(self._content, job.cell, self.dataset.hash, self.out, job.folder.resolve(), self.git_commit)
             future = self.client.submit(work, task, key=f"{job.cell.id}#{self.given}", pure=False)
@@ -139,7 +144,7 @@ class Dispatch:
         if error is None:
             reason, address = future.result()
             future.release()  # a worker that holds a result could not be sent away
-            return self._settle_stop(flight.job, reason, address)
+            return self._settle_stop(flight.job, flight.given, reason, address)
         if isinstance(error, UnfitWorkerError):
             self.waiting.appendleft(flight.job)
             self._send_away(*error.args)
@@ -150,9 +155,11 @@ class Dispatch:
             return self._again(flight.job, "the worker process was killed (often for lack of memory)")
         return flight.job, ("failed", _reason(error))
 
-    def _settle_stop(self, job: Job, reason: str | None, address: str) -> tuple[Job, None] | None:
+    def _settle_stop(self, job: Job, given: float, reason: str | None, address: str) -> tuple[Job, None] | None:
         """Take a run that ended, or stopped in time and goes on elsewhere or in a later program."""
         if reason is None:
+            if self.deadline is not None:
+                self.deadline.ended(job, time.monotonic() - given)
             return job, None
         self.waiting.appendleft(job)
         if reason == WALLTIME:

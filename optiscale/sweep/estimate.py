@@ -63,12 +63,12 @@ def costs_of(
     list of Cost
         One a cell.
     """
+    prepare(study, [one.cell for one in cells], dataset)
     known = {} if history is None else history.costs([one.cell for one in cells])
     unknown = [one for one in cells if one.cell not in known]
     if not unknown:
         return [known[one.cell] for one in cells]
     torch.set_num_threads(threads_of(study))
-    prepare(study, [one.cell for one in unknown], dataset)
     n_validation = len(rows_of(dataset, study.data)["validation"])
     networks = [one for one in unknown if study.models[one.cell.model].baseline is None]
     rates = calibrate(study, networks, dataset, n_validation=n_validation, limit_s=limit_s) if networks else {}

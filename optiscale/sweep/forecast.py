@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from optiscale.config import Study
 from optiscale.dataset import OpticalDataset, open_source
 from optiscale.dataset.source import EMBEDDED
 from optiscale.sweep.changes import check_unchanged
-from optiscale.sweep.cost import Cost
-from optiscale.sweep.estimate import PLAN_S, costs_of, costs_without_data, threads_of
-from optiscale.sweep.history import History, records_in
+from optiscale.sweep.estimate import costs_without_data
 from optiscale.sweep.memory import memory_notes
-from optiscale.sweep.order import in_order
 from optiscale.sweep.plan import PlannedCell, check_data, plan
 from optiscale.sweep.published import MANIFEST
+from optiscale.sweep.queue import Queue, costs_for, queue_of, told
 from optiscale.sweep.records import DONE, records_of
-from optiscale.sweep.schedule import makespan
 from optiscale.training import Cell
 
 
@@ -35,6 +33,8 @@ class PlanRow:
         How many there are, and how many of them have their result.
     seconds, memory_mb
         What a run takes; NaN where that is not known.
+    chosen
+        How many of them would run now.
     source
         Where the two come from, in words.
     """
@@ -45,6 +45,7 @@ class PlanRow:
     D: int
     runs: int
     done: int
+    chosen: int
     seconds: float
     memory_mb: float
     source: str
@@ -58,12 +59,12 @@ class Forecast:
     ----------
     rows
         One a model, width and D.
-    cells, left
-        Number of runs, and of those without a result.
+    cells, left, chosen
+        Number of runs, of those without a result, and of those that would run now.
     total
-        Estimated seconds of the runs left on one worker.
+        Estimated seconds of these on one worker.
     makespan
-        Estimated seconds until the last of them ends on the study's workers, in its order.
+        Estimated seconds until the last of these ends on the study's workers, in its order.
     memory_mb
         Peak of the largest of them.
     notes
@@ -73,13 +74,14 @@ class Forecast:
     rows: tuple[PlanRow, ...]
     cells: int
     left: int
+    chosen: int
     total: float
     makespan: float
     memory_mb: float
     notes: tuple[str, ...]
 
 
-def forecast(study: Study, out: Path, *, costs: Sequence[Path] = (), limit_s: float = PLAN_S) -> Forecast:
+def forecast(study: Study, out: Path, *, like: Sequence[Path] = (), budget_s: float | None = None) -> Forecast:
     """Plan a study and estimate its cost; trains nothing but a few steps of each network.
 
     Parameters
@@ -88,70 +90,69 @@ def forecast(study: Study, out: Path, *, costs: Sequence[Path] = (), limit_s: fl
         The study.
     out
         Folder of its results, as far as there are any.
-    costs
+    like
         More results folders whose runs tell what runs take.
-    limit_s
-        Seconds that measuring may take.
+    budget_s
+        Seconds that the runs may take; None takes all.
 
     Raises
     ------
     UserError
-        If the study cannot run on its data set, or a folder of `costs` is no results folder.
+        If the study cannot run on its data set, or a folder of `like` is no results folder.
     """
     dataset = _dataset(study)
-    cells = plan(study, dataset.manifest if dataset is not None else MANIFEST)
+    planned = plan(study, dataset.manifest if dataset is not None else MANIFEST)
+    cells = [one.cell for one in planned]
     notes: list[str] = []
-    done: set[Cell] = set()
+    records: dict[Cell, dict[str, Any]] = {}
     if dataset is not None:
-        check_data(study, dataset, [one.cell for one in cells])
-        records = records_of([one.cell for one in cells], out)
+        check_data(study, dataset, cells)
+        records = records_of(cells, out)
         check_unchanged(study, records, out, dataset.hash)
-        done = {cell for cell, record in records.items() if record["status"] in DONE}
-        history = History(study, dataset.hash, threads=threads_of(study))
-        history.add(study, records.values())
-        for folder in costs:
-            history.add(*records_in(folder))
-        known = costs_of(study, cells, dataset, history=history, limit_s=limit_s)
+        costs = costs_for(study, planned, dataset, records, like=like, exactly=True)
     else:
-        known = costs_without_data(study, cells)
+        costs = dict(zip(cells, costs_without_data(study, planned), strict=True))
         notes.append(
             f"data.source: no data set at {study.data.source!r}; the plan assumes the published statistics "
             "(201,361 materials, 5.9 atoms, 185 edges, 644 angles a crystal)"
         )
-    left = [(one, cost) for one, cost in zip(cells, known, strict=True) if one.cell not in done]
-    order = in_order(study, [one.cell for one, _ in left], [cost.seconds for _, cost in left])
-    seconds = [0.0 if math.isnan(left[place][1].seconds) else left[place][1].seconds for place in order]
-    rows = _rows(cells, known, done)
-    if any(math.isnan(row.seconds) for row in rows):
+    queue = queue_of(study, planned, costs, records, budget_s=budget_s)
+    done = sum(record["status"] in DONE for record in records.values())
+    chosen = [costs[cell] for cell in queue.cells]
+    if any(math.isnan(cost.seconds) for cost in costs.values()):
         notes.append("a network failed in the measurement (? in the table); its runs will fail too, and say why")
+    if budget_s is not None:
+        notes += told(queue, budget_s=budget_s)
     return Forecast(
-        rows=rows,
+        rows=_rows(planned, queue, records),
         cells=len(cells),
-        left=len(left),
-        total=sum(seconds),
-        makespan=makespan(seconds, study.sweep.workers),
-        memory_mb=max((cost.memory_mb for _, cost in left if not math.isnan(cost.memory_mb)), default=math.nan),
-        notes=(*notes, *memory_notes(study, [(one.cell, cost.memory_mb) for one, cost in left])),
+        left=len(cells) - done,
+        chosen=len(chosen),
+        total=sum(cost.seconds for cost in chosen if not math.isnan(cost.seconds)),
+        makespan=queue.end,
+        memory_mb=max((cost.memory_mb for cost in chosen if not math.isnan(cost.memory_mb)), default=math.nan),
+        notes=(*notes, *memory_notes(study, [(cell, costs[cell].memory_mb) for cell in queue.cells])),
     )
 
 
-def _rows(cells: Sequence[PlannedCell], costs: Sequence[Cost], done: Container[Cell]) -> tuple[PlanRow, ...]:
-    groups: dict[tuple[str, int | None, int, int], list[int]] = {}
-    for place, one in enumerate(cells):
-        groups.setdefault((one.cell.model, one.cell.width, one.N, one.cell.D), []).append(place)
+def _rows(
+    planned: Sequence[PlannedCell], queue: Queue, records: Mapping[Cell, Mapping[str, Any]]
+) -> tuple[PlanRow, ...]:
+    groups: dict[tuple[str, int | None, int, int], list[Cell]] = {}
+    for one in planned:
+        groups.setdefault((one.cell.model, one.cell.width, one.N, one.cell.D), []).append(one.cell)
+    chosen = set(queue.cells)
     return tuple(
         PlanRow(
-            model,
-            width,
-            N,
-            D,
-            runs=len(places),
-            done=sum(cells[place].cell in done for place in places),
-            seconds=costs[places[0]].seconds,
-            memory_mb=costs[places[0]].memory_mb,
-            source=costs[places[0]].source,
+            *group,
+            runs=len(cells),
+            done=sum(cell in records and records[cell]["status"] in DONE for cell in cells),
+            chosen=sum(cell in chosen for cell in cells),
+            seconds=queue.costs[cells[0]].seconds,
+            memory_mb=queue.costs[cells[0]].memory_mb,
+            source=queue.costs[cells[0]].source,
         )
-        for (model, width, N, D), places in groups.items()
+        for group, cells in groups.items()
     )
 
 

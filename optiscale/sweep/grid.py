@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,18 +18,16 @@ from optiscale.datamodule import batches_an_epoch
 from optiscale.dataset import OpticalDataset, open_source
 from optiscale.errors import UserError
 from optiscale.io import write_json
+from optiscale.sweep.budget import Deadline
 from optiscale.sweep.changes import branch, check_unchanged
 from optiscale.sweep.durable import attempts_of
-from optiscale.sweep.estimate import costs_of, threads_of
 from optiscale.sweep.execute import execute
 from optiscale.sweep.executors import INLINE, LOCAL, Executor
-from optiscale.sweep.history import History
-from optiscale.sweep.jobs import Job
 from optiscale.sweep.live import LIVE
-from optiscale.sweep.order import in_order
 from optiscale.sweep.plan import PlannedCell, check_data, plan
 from optiscale.sweep.progress import SweepProgress
-from optiscale.sweep.records import DONE, cell_folder, extra_records, merge, records_of, set_aside_damaged
+from optiscale.sweep.queue import Queue, costs_for, queue_of, told
+from optiscale.sweep.records import DONE, extra_records, merge, records_of, set_aside_damaged
 from optiscale.training.loggers import check_loggers
 from optiscale.training.record import RECORD, lost_record
 
@@ -47,15 +44,24 @@ class GridResult:
         How many cells this call ran.
     out
         The folder of the results.
+    left_out
+        How many cells a budget left out.
     """
 
     runs: pd.DataFrame
     ran: int
     out: Path
+    left_out: int = 0
 
 
 def run_grid(
-    study: Study, out: Path, *, executor: Executor | None = None, branch_name: str | None = None
+    study: Study,
+    out: Path,
+    *,
+    executor: Executor | None = None,
+    branch_name: str | None = None,
+    budget_s: float | None = None,
+    like: Sequence[Path] = (),
 ) -> GridResult:
     """Run the cells of a study that have no result, and merge all records into Parquet.
 
@@ -69,6 +75,10 @@ def run_grid(
         Where the runs go; without one, this process, or as many local ones as `sweep.workers` says.
     branch_name
         Use the folder of this name beside `out`, with those results of `out` that still hold.
+    budget_s
+        Seconds, from now, after which no run should be under way: the most telling runs that fit are run.
+    like
+        More results folders whose runs tell what runs take.
 
     Returns
     -------
@@ -82,6 +92,7 @@ def run_grid(
     SweepStopped
         If the program was asked to stop; the same call goes on from there.
     """
+    deadline = None if budget_s is None else Deadline(budget_s)
     if executor is None:
         executor = Executor(INLINE if study.sweep.workers == 1 else LOCAL, study.sweep.workers)
     check_loggers(study)
@@ -99,13 +110,20 @@ def run_grid(
         extras = extra_records(study, cells, out, dataset.hash)
         left = [one for one in planned if records.get(one.cell, {}).get("status") not in DONE]
         save_study(study, out / RESOLVED)
+        ran = 0
         try:
             if left:
-                done = [record for record in records.values() if record["status"] in DONE]
-                _run(study, left, dataset, out, executor, done=done)
+                done = {cell: record for cell, record in records.items() if record["status"] in DONE}
+                costs = costs_for(study, left, dataset, done, like=like, exactly=deadline is not None)
+                queue = queue_of(study, planned, costs, done, budget_s=None if deadline is None else deadline.left)
+                if budget_s is not None:
+                    for line in told(queue, budget_s=budget_s):
+                        print(line, file=sys.stderr)
+                if queue.cells:
+                    ran = _run(study, left, queue, dataset, out, executor, done=list(done.values()), deadline=deadline)
         finally:  # an interrupted sweep leaves its tables too
             runs = merge([*records_of(cells, out).values(), *extras], out)
-    return GridResult(runs, len(left), out)
+    return GridResult(runs, ran, out, len(left) - ran)
 
 
 @contextmanager
@@ -127,24 +145,22 @@ def _locked(out: Path) -> Iterator[None]:
 def _run(
     study: Study,
     left: Sequence[PlannedCell],
+    queue: Queue,
     dataset: OpticalDataset,
     out: Path,
     executor: Executor,
     *,
     done: Sequence[dict[str, Any]],
-) -> None:
-    history = History(study, dataset.hash, threads=threads_of(study))
-    history.add(study, done)
-    seconds = [cost.seconds for cost in costs_of(study, left, dataset, history=history)]
-    commit = git_commit()
-    order = in_order(study, [one.cell for one in left], seconds)
-    weights = [1.0 if math.isnan(each) else each for each in seconds]
-    jobs = [Job(left[place].cell, cell_folder(out, left[place].cell), weights[place]) for place in order]
+    deadline: Deadline | None,
+) -> int:
+    """Run what is in the queue, as far as the deadline allows, and return how many runs ended."""
+    commit, ran = git_commit(), 0
+    jobs = queue.jobs(out)
     sizes = {planned.cell: planned.N for planned in left}
     for job in jobs:  # a run that failed before is tried again: its old record must not stand for the new run
         (job.folder / RECORD).unlink(missing_ok=True)
     with SweepProgress(jobs, before=done, steps=_steps(study, left), live=out / LIVE) as progress:
-        for job, lost in execute(study, jobs, dataset, out, commit, progress, executor):
+        for job, lost in execute(study, jobs, dataset, out, commit, progress, executor, deadline):
             if lost is not None and not (job.folder / RECORD).exists():
                 status, message = lost
                 record = lost_record(
@@ -158,6 +174,8 @@ def _run(
                 )
                 write_json(job.folder / RECORD, record | {"attempts": attempts_of(job.folder)})
             progress.finished(job)
+            ran += 1
+    return ran
 
 
 def _steps(study: Study, cells: Sequence[PlannedCell]) -> dict[str, int]:

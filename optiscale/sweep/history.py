@@ -169,7 +169,7 @@ def records_in(folder: Path) -> tuple[Study, list[dict[str, Any]]]:
         If it is no results folder.
     """
     if not (folder / RESOLVED).exists():
-        raise UserError(f"{folder}: no results folder ({RESOLVED} is missing); name one with --costs")
+        raise UserError(f"{folder}: no results folder ({RESOLVED} is missing); name one with --like")
     table = folder / "runs.parquet"
     if table.exists():
         rows = pd.read_parquet(table).reindex(columns=_COLUMNS).to_dict("records")

@@ -13,6 +13,8 @@ from optiscale.training import Cell
 
 #: the widths and data sizes of a model, and the first cell that the study names of each pair
 Table = dict[tuple[int | None, int], Cell]
+#: cells of a model, to which a one-dimensional law may be fitted: each D once, or each width once
+Line = tuple[Cell, ...]
 Level = TypeVar("Level", int | None, int)
 
 
@@ -50,9 +52,17 @@ def skeleton(cells: Iterable[Cell]) -> set[Cell]:
     for table in tables(cells).values():
         widths, sizes = levels(table)
         width, D = middle(widths, (one for one, _ in table)), middle(sizes, (one for _, one in table))
-        chosen |= {table[nearest(widths, width, [w for w, size in table if size == one]), one] for one in sizes}
-        chosen |= {table[one, nearest(sizes, D, [size for w, size in table if w == one])] for one in widths}
+        chosen |= {cell for line in cross(table, width, D) for cell in line}
     return chosen
+
+
+def cross(table: Table, width: int | None, D: int) -> tuple[Line, Line]:
+    """Return the line over all D at a width, and that over all widths at a D; the nearest cell fills a hole."""
+    widths, sizes = levels(table)
+    return (
+        tuple(table[nearest(widths, width, [other for other, size in table if size == one]), one] for one in sizes),
+        tuple(table[one, nearest(sizes, D, [size for other, size in table if other == one])] for one in widths),
+    )
 
 
 def tables(cells: Iterable[Cell]) -> dict[str, Table]:

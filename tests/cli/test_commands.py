@@ -103,7 +103,7 @@ def test_a_lost_figure_is_drawn_again_and_nothing_is_trained(study: Path, result
 
 def test_a_plan_is_printed_and_nothing_runs(study: Path, tmp_path: Path) -> None:
     said = run("grid", study, "--dry-run", "--out", tmp_path / "plan")
-    assert "24 cells, 24 to run, estimated" in said
+    assert "24 cells, 24 to run, " in said
     assert not (tmp_path / "plan").exists()
 
 
