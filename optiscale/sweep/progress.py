@@ -83,8 +83,11 @@ class SweepProgress:
         self._began = self._spoke = time.monotonic()
         self._file = None if live is None else LiveFile(live)
         self._watched: dict[str, _Watched] = {}
-        self._fractions: dict[str, float] = {}  # of the runs of `jobs` that have begun
+        self._fractions: dict[str, float] = {}  # of the runs on their way
         self._elsewhere: dict[str, float] = {}  # what of these was done before, and took no time here
+        self._total = sum(self.weights.values())
+        self._ended: set[str] = set()
+        self._ended_weight = self._ended_elsewhere = 0.0  # added up, so that ten thousand runs need no sum at each
         self._lock = Lock()  # events of a cluster come on a thread of their own, and so does the redrawing
         self._screen = Live(
             get_renderable=self._view,
@@ -124,7 +127,7 @@ class SweepProgress:
     def started(self, cell: str, step: int, worker: str) -> None:
         """Show a run that has begun, and how far it is."""
         with self._lock:
-            if cell not in self.weights or self._fractions.get(cell) == 1.0:
+            if cell not in self.weights or cell in self._ended:
                 return
             if not self.begun:
                 self._began = time.monotonic()  # the time left is that of training, not of starting workers
@@ -160,7 +163,7 @@ class SweepProgress:
         cell = job.cell.id
         with self._lock:
             self._watched.pop(cell, None)
-            self._fractions[cell] = 1.0
+            self._end(cell)
             self.board.add(record)
             counts, left = self._counts(), self._left()
         if record["status"] != "finished":
@@ -178,23 +181,36 @@ class SweepProgress:
     def _fraction(self, cell: str, step: int) -> float:
         return min(1.0, step / self.steps[cell])
 
+    def _end(self, cell: str) -> None:
+        """Count a run as done."""
+        self._fractions.pop(cell, None)
+        elsewhere = self._elsewhere.pop(cell, 0.0)
+        if cell in self.weights and cell not in self._ended:
+            self._ended.add(cell)
+            self._ended_weight += self.weights[cell]
+            self._ended_elsewhere += self.weights[cell] * elsewhere
+
+    def _completed(self) -> float:
+        """Return the weight of what is done, parts of runs included."""
+        return self._ended_weight + sum(self.weights[cell] * done for cell, done in self._fractions.items())
+
     def _left(self) -> str:
-        completed = sum(self.weights[cell] * fraction for cell, fraction in self._fractions.items())
-        here = completed - sum(self.weights[cell] * self._elsewhere.get(cell, 0.0) for cell in self._fractions)
+        completed = self._completed()
+        elsewhere = sum(self.weights[cell] * self._elsewhere.get(cell, 0.0) for cell in self._fractions)
+        here = completed - self._ended_elsewhere - elsewhere
         if here <= 0:
             return "starting"
-        seconds = (time.monotonic() - self._began) * (sum(self.weights.values()) - completed) / here
+        seconds = (time.monotonic() - self._began) * (self._total - completed) / here
         return f"left {clock(seconds)}"
 
     def _view(self) -> RenderableType:
         """Return what the terminal shows now."""
         size = self.console.size
         with self._lock:
-            share = sum(self.weights[cell] * fraction for cell, fraction in self._fractions.items())
             return whole_view(
                 self.board,
                 self._running(),
-                share=share / max(sum(self.weights.values()), 1e-9),
+                share=self._completed() / max(self._total, 1e-9),
                 left=self._left(),
                 width=size.width,
                 height=size.height,
