@@ -169,7 +169,7 @@ def pick(
     budget: float,
     *,
     together: int = 1,
-    most_seeds: int = 3,
+    most_seeds: int | Array = 3,
 ) -> Picks:
     """Choose cells within a budget.
 
@@ -191,14 +191,14 @@ def pick(
     together
         Seeds that are run of a cell at a time.
     most_seeds
-        Seeds of a cell at most.
+        Seeds of a cell at most; of each, (m,), where they differ.
     """
     plans = [_greedy(beliefs, cost, done, budget, power, together, most_seeds) for power in _POWERS]
     return min(plans, key=lambda plan: plan.score)
 
 
 def _greedy(
-    beliefs: Beliefs, cost: Array, done: Array, budget: float, power: float, together: int, most_seeds: int
+    beliefs: Beliefs, cost: Array, done: Array, budget: float, power: float, together: int, most_seeds: int | Array
 ) -> Picks:
     a = beliefs.answers.shape[1]
     covariance = beliefs.covariance.copy()

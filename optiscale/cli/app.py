@@ -91,6 +91,13 @@ def grid(
         str | None,
         typer.Option(metavar="TIME", help="Run the most telling runs that fit, e.g. into 90min, 2h or 1d."),
     ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GOAL",
+            help="Run what tells most about an answer until it is known well enough, e.g. 'D_c ± 0.1 decades'.",
+        ),
+    ] = None,
     like: Annotated[
         list[Path] | None,
         typer.Option(metavar="DIR", help="Another results folder whose runs tell what runs take."),
@@ -103,7 +110,7 @@ def grid(
 
     where = Where(executor, workers, cluster, dashboard)
     flags = {"dry_run": dry_run, "fresh": fresh, "yes": yes}
-    chosen = Choice(budget, like or [])
+    chosen = Choice(budget, like or [], until)
     run(study, **flags, overrides=overrides or [], out=out, where=where, branch=branch, choice=chosen)
 
 

@@ -6,10 +6,10 @@ import math
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -21,9 +21,10 @@ from optiscale.config import RESOLVED, Study, load_cluster, load_study
 from optiscale.errors import UserError
 
 if TYPE_CHECKING:
-    from optiscale.sweep import GridResult
+    from optiscale.sweep import Executor, GridResult
     from optiscale.sweep.forecast import PlanRow
 
+Ran = TypeVar("Ran")
 #: what a study leaves in its folder; --fresh removes this and nothing else
 OURS = ("cells", "tables", "figures", "runs.parquet", "curves.parquet", "fits.json", PAGE, STAMP, RESOLVED)
 #: files of a program that runs
@@ -63,10 +64,13 @@ class Choice:
         A length of time; None runs all.
     like
         More results folders whose runs tell what runs take.
+    until
+        An answer and how well it is to be known; None runs without one in mind.
     """
 
     budget: str | None = None
     like: Sequence[Path] = ()
+    until: str | None = None
 
     def limits(self) -> dict[str, Any]:
         """Return them as `run_grid` and `forecast` take them."""
@@ -88,25 +92,54 @@ def run(
     choice: Choice | None = None,
 ) -> None:
     """Run or plan a study."""
-    limits = (choice or Choice()).limits()
-    where = where or Where()
+    choice, where = choice or Choice(), where or Where()
+    limits = choice.limits()
     overrides = [*overrides, *([f"sweep.workers={where.workers}"] if where.workers is not None else [])]
     study = load_study(path, overrides)
     folder = out or study.default_folder()
+    if choice.until is not None and (dry_run or branch is not None):
+        raise UserError("--until: what it runs follows from results; leave out --dry-run and --branch")
     if dry_run:
         _show_plan(study, folder, **limits)
         return
     if fresh:
         _remove(folder, yes=yes)
+    if choice.until is not None:
+        _search(study, folder, where, choice.until, **limits)
+        return
     if branch is None and is_complete(study, folder):
         typer.echo(f"{folder}: every cell has its result, and the figures are drawn; nothing to do")
         return
-    result = _run(study, folder, where, branch, **limits)
+    from optiscale.sweep import run_grid
+
+    result = _run(
+        study, folder, where, lambda executor: run_grid(study, folder, executor=executor, branch_name=branch, **limits)
+    )
     _finish(study, result)
 
 
-def _run(study: Study, folder: Path, where: Where, branch: str | None, **limits: Any) -> GridResult:
-    from optiscale.sweep import Executor, SweepStopped, run_grid
+def _search(study: Study, folder: Path, where: Where, until: str, **limits: Any) -> None:
+    """Run what tells most about an answer until it is known well enough; exit code 1 if it is not."""
+    from optiscale.adaptive import read_goal, run_until
+
+    goal = read_goal(until)
+    result, findings = _run(
+        study, folder, where, lambda executor: run_until(study, folder, goal, executor=executor, say=_say, **limits)
+    )
+    _finish(study, result, "--until")
+    for finding in findings:
+        typer.echo(finding.words(goal))
+    if not all(finding.met for finding in findings):
+        raise typer.Exit(1)
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _run(study: Study, folder: Path, where: Where, job: Callable[[Executor], Ran]) -> Ran:
+    """Do something with workers that a signal stops in time."""
+    from optiscale.sweep import Executor, SweepStopped
     from optiscale.sweep.stopping import stop_on_signals
 
     workers = study.sweep.workers
@@ -116,7 +149,7 @@ def _run(study: Study, folder: Path, where: Where, branch: str | None, **limits:
     )
     try:
         with stop_on_signals():
-            return run_grid(study, folder, executor=executor, branch_name=branch, **limits)
+            return job(executor)
     except (KeyboardInterrupt, SweepStopped) as stopped:
         typer.echo(f"{folder}: interrupted; every finished run is kept, and the same command goes on from there")
         _requeue(str(stopped))
@@ -131,8 +164,8 @@ def _requeue(signal_name: str) -> None:
         subprocess.run(["scontrol", "requeue", job], check=True)
 
 
-def _finish(study: Study, result: GridResult) -> None:
-    """Fit, draw, and say how the runs ended."""
+def _finish(study: Study, result: GridResult, limit: str = "--budget") -> None:
+    """Fit, draw, and say how the runs ended; `limit` is the option that may have left some out."""
     from optiscale.cli.report import report_study
     from optiscale.sweep.records import DONE
 
@@ -147,7 +180,7 @@ def _finish(study: Study, result: GridResult) -> None:
     counts = f"{len(result.runs)} runs ({result.ran} new, {len(unfinished)} not finished)"
     typer.echo(f"{folder}: {counts}, {len(made)} files")
     if result.left_out:
-        typer.echo(f"{result.left_out} runs are left out; the same command without --budget runs them")
+        typer.echo(f"{result.left_out} runs are left out; the same command without {limit} runs them")
     if len(tried_again):
         raise typer.Exit(1)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from optiscale.sweep.plan import PlannedCell, check_data, plan
 from optiscale.sweep.progress import SweepProgress
 from optiscale.sweep.queue import Queue, costs_for, queue_of, told
 from optiscale.sweep.records import DONE, extra_records, merge, records_of, set_aside_damaged
+from optiscale.training import Cell
 from optiscale.training.loggers import check_loggers
 from optiscale.training.record import RECORD, lost_record
 
@@ -62,6 +63,7 @@ def run_grid(
     branch_name: str | None = None,
     budget_s: float | None = None,
     like: Sequence[Path] = (),
+    only: Collection[Cell] | None = None,
 ) -> GridResult:
     """Run the cells of a study that have no result, and merge all records into Parquet.
 
@@ -79,6 +81,8 @@ def run_grid(
         Seconds, from now, after which no run should be under way: the most telling runs that fit are run.
     like
         More results folders whose runs tell what runs take.
+    only
+        Cells to run, of those without a result; all if not given.
 
     Returns
     -------
@@ -109,13 +113,15 @@ def run_grid(
         check_unchanged(study, records, out, dataset.hash)
         extras = extra_records(study, cells, out, dataset.hash)
         left = [one for one in planned if records.get(one.cell, {}).get("status") not in DONE]
+        wanted = left if only is None else [one for one in left if one.cell in only]
         save_study(study, out / RESOLVED)
         ran = 0
         try:
-            if left:
+            if wanted:
                 done = {cell: record for cell, record in records.items() if record["status"] in DONE}
-                costs = costs_for(study, left, dataset, done, like=like, exactly=deadline is not None)
-                queue = queue_of(study, planned, costs, done, budget_s=None if deadline is None else deadline.left)
+                costs = costs_for(study, wanted, dataset, done, like=like, exactly=deadline is not None)
+                left_s = None if deadline is None else deadline.left
+                queue = queue_of(study, planned if only is None else wanted, costs, done, budget_s=left_s)
                 if budget_s is not None:
                     for line in told(queue, budget_s=budget_s):
                         print(line, file=sys.stderr)
