@@ -72,7 +72,8 @@ def attend(
 def pool(gate: Tensor, x: Tensor, ptr: Tensor, segment: Tensor, weight: Tensor | None) -> Tensor:
     """Mean of rows (n, W) over segments with weights softmax(gate) for each channel: (m, W)."""
     top = _segment_max(gate.detach(), ptr, segment)
-    p = torch.exp(gate - top.index_select(0, segment))
+    # at most 0 for rows that count; those of padding lie in a crystal that may have no others
+    p = torch.exp((gate - top.index_select(0, segment)).clamp(max=0.0))
     if weight is not None:
         p = p * weight.unsqueeze(1)
     total = segment_sum(torch.cat([p * x, p], dim=1), ptr, segment)
