@@ -155,6 +155,16 @@ def check_files(dataset: OpticalDataset) -> None:
         raise SystemExit(f"damaged: {damaged}")
 
 
+def memory(pid: int) -> dict[str, int]:
+    """Return the most memory that a process held since it began, and its own and its files' share of what it holds.
+
+    ru_maxrss would begin with that of its parent.
+    """
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    names = {"peak_bytes": "VmHWM", "own_bytes": "RssAnon", "mapped_bytes": "RssFile"}
+    return {name: 1024 * int(status[field].split()[0]) for name, field in names.items()}
+
+
 def machine() -> dict[str, Any]:
     """Name the machine."""
     names = [line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")]
