@@ -7,6 +7,7 @@ from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -31,6 +32,13 @@ COLUMNS = {
     **dict.fromkeys(("micro_batch", "attempts", "resumed_from"), "Int64"),
     **dict.fromkeys(("validate_every", "device", "host", "versions", "config_hash", "data_hash"), "string"),
     **dict.fromkeys(("git_commit", "recorded_at", "status", "message"), "string"),
+}
+#: columns of `curves.parquet` that tell its run
+_WHOSE = {
+    **dict.fromkeys(("cell", "model"), "object"),
+    "D": "int64",
+    "width": "Int64",
+    **dict.fromkeys(("N", "seed", "subset_seed"), "int64"),
 }
 IDENTITY = ["model", "width", "D", "seed", "subset_seed"]
 
@@ -152,17 +160,26 @@ def merge(records: Sequence[dict[str, Any]], out: Path) -> pd.DataFrame:
     if len(hashes) > 1:
         raise UserError(f"{out}: records of {len(hashes)} data sets ({', '.join(hashes)}); they make no study together")
     runs = runs.sort_values(IDENTITY, ignore_index=True)
-    columns = ["cell", "model", "D", "width", "N", "seed", "subset_seed"]
-    of_cell = {record["cell"]: record for record in records}
-    curves = [
-        pd.read_parquet(path).assign(**{name: record[name] for name in columns})
-        for record in (of_cell[cell] for cell in runs["cell"])
-        if (path := out / "cells" / str(record["cell"]) / CURVE).exists()
-    ]
-    curves = [curve for curve in curves if len(curve)]
     atomic_save(out / "runs.parquet", lambda stream: runs.to_parquet(stream, index=False))
-    if curves:
-        table = pd.concat(curves, ignore_index=True)
-        table["width"] = table["width"].astype("Int64")
-        atomic_save(out / "curves.parquet", lambda stream: table.to_parquet(stream, index=False))
+    curves = _curves(runs, out)
+    if len(curves):
+        atomic_save(out / "curves.parquet", lambda stream: curves.to_parquet(stream, index=False))
     return runs
+
+
+def _curves(runs: pd.DataFrame, out: Path) -> pd.DataFrame:
+    """Join the learning curves of runs, each row with what tells its run."""
+    paths = [out / "cells" / str(cell) / CURVE for cell in runs["cell"]]
+    # of ten thousand curves most of the time would go into frames: they are joined before
+    tables = {place: _read_table(path) for place, path in enumerate(paths) if path.exists()}
+    tables = {place: table for place, table in tables.items() if table.num_rows}
+    if not tables:
+        return pd.DataFrame()
+    places = np.repeat(list(tables), [table.num_rows for table in tables.values()])
+    whose = runs.loc[places, list(_WHOSE)].reset_index(drop=True).astype(_WHOSE)
+    return pd.concat([pa.concat_tables(tables.values()).to_pandas(), whose], axis=1)
+
+
+def _read_table(path: Path) -> pa.Table:
+    with pq.ParquetFile(path) as file:
+        return file.read()
