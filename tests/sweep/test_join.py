@@ -39,7 +39,7 @@ def test_folders_of_two_machines_make_the_study_of_one(folders: dict[str, Path],
     assert joined.missing == []
     for name in ("runs.parquet", "curves.parquet"):
         one, two = (pd.read_parquet(folder / name) for folder in (tmp_path / "out", folders["all"]))
-        passing = ["wall_s", "graphs_per_s", "peak_memory_mb", "recorded_at"]
+        passing = ["wall_s", "validation_s", "graphs_per_s", "peak_memory_mb", "recorded_at"]
         pd.testing.assert_frame_equal(*(table.drop(columns=passing, errors="ignore") for table in (one, two)))
     assert run_grid(joined.study, tmp_path / "out").ran == 0, "the grid has nothing left to do"
 
