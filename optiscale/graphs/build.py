@@ -21,7 +21,7 @@ from optiscale.io import file_hash, write_json
 
 GRAPH_SCHEMA_VERSION = 3
 GRAPHS = "graphs.json"
-_CHUNK = 128  # crystals that one call builds
+_CHUNK = 32  # crystals that one call builds: what it works on stays in the cache of a core
 _COMMIT = 8192
 _WORTH_PROCESSES = 8192  # crystals; with fewer, starting processes takes longer than they save
 
