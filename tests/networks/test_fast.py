@@ -93,15 +93,34 @@ def test_in_float32_merged_graphs_are_as_near_the_truth_as_whole_ones(store, kin
         assert distance(two.double(), exact) < max(1e-4, 3 * distance(one.double(), exact))
 
 
-def test_order_and_company_of_crystals_change_nothing(store):
-    network = network_of("OptiMetal3B", "TC", torch.float64).eval()
-    graphs = MergedGraphs(store, device=torch.device("cpu"), angles=True)
+@pytest.mark.parametrize(("kind", "message"), NETWORKS)
+def test_order_and_company_of_crystals_change_nothing(store, kind, message):
+    network = network_of(kind, message, torch.float64).eval()
+    graphs = MergedGraphs(store, device=torch.device("cpu"), angles=network.needs_angles)
     predict = functools.partial(fast_forward, network)
     with torch.no_grad():
         one = predict(cast(graphs.batch(np.array([3, 50, 7])), torch.float64)).spectrum
         two = predict(cast(graphs.batch(np.array([7, 3])), torch.float64)).spectrum
     assert distance(two[0], one[2]) < 1e-12
     assert distance(two[1], one[0]) < 1e-12
+
+
+@pytest.mark.parametrize(("kind", "message"), NETWORKS)
+def test_order_and_places_left_empty_change_no_gradient(store, kind, message):
+    """Batch norm shares its statistics over a batch: the same crystals in any places give the same step."""
+    rows = np.random.default_rng(3).choice(len(store.dataset), 6, replace=False)
+    graphs = MergedGraphs(store, device=torch.device("cpu"), angles=kind == "OptiMetal3B")
+    room = Shape(*(int(n) + 29 * (n > 0) for n in graphs.sizes(rows).sum(axis=0)))
+    results = []
+    for places in (rows, rows[::-1], [rows[0], -1, *rows[1:], -1]):
+        network = network_of(kind, message, torch.float64)
+        batch = cast(graphs.gather(torch.tensor(np.array(places)), room), torch.float64)
+        prediction, there = fast_forward(network, batch), batch.crystal_weight > 0
+        parts = (prediction.spectrum - batch.spectrum).abs().mean(dim=(1, 2)) + prediction.scalars.sum(dim=1)
+        parts[there].sum().backward()
+        results.append(torch.cat([weight.grad.flatten() for weight in network.parameters()]))
+    for other in results[1:]:
+        assert distance(other, results[0]) < 1e-10
 
 
 def test_a_single_crystal_of_one_atom_uses_the_running_statistics(store):
