@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -79,9 +79,9 @@ class LowerCopy:
             shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
             self.copy = copy.deepcopy(network, shared)
             self._lower()
-        self._gradients = [torch.zeros_like(weight) for weight in self.high]
         lowered = {id(weight) for weight in self.high}
-        self.same = [weight for weight in network.parameters() if id(weight) not in lowered]
+        self.same: list[Tensor] = [weight for weight in network.parameters() if id(weight) not in lowered]
+        self._gradients = [torch.zeros_like(weight) for weight in (*self.high, *self.same)]
 
     def _lower(self) -> None:
         """Put bfloat16 weights in the place of those of linear layers."""
@@ -102,12 +102,25 @@ class LowerCopy:
     def backward(self, loss: Tensor) -> None:
         """Set the gradients of the network's weights to those of a loss."""
         gradients = torch.autograd.grad(loss, [*self.low, *self.same])
-        if self.low:
-            torch._foreach_copy_(self._gradients, gradients[: len(self.low)])
-        # every time: Lightning takes the gradients away before a validation
-        gradients = (*self._gradients, *gradients[len(self.low) :])
-        for weight, gradient in zip((*self.high, *self.same), gradients, strict=True):
-            weight.grad = gradient
+        n_low = len(self.low)
+        _copy(self._gradients[:n_low], gradients[:n_low])
+        _copy(self._gradients[n_low:], gradients[n_low:])
+        for weight, gradient in zip((*self.high, *self.same), self._gradients, strict=True):
+            weight.grad = gradient  # every time: Lightning takes the gradients away before a validation
+
+
+def _copy(into: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    """Copy tensors, all at once where their layouts agree.
+
+    The compiler may hand out a gradient whose rows are the columns in memory; the optimizer reads memory as it comes.
+    """
+    pairs = list(zip(into, values, strict=True))
+    alike = [pair for pair in pairs if pair[0].stride() == pair[1].stride()]
+    if alike:
+        torch._foreach_copy_([target for target, _ in alike], [value for _, value in alike])
+    for target, value in pairs:
+        if target.stride() != value.stride():
+            target.copy_(value)
 
 
 def mean_loss(network: nn.Module, batch: FlatBatch, components: list[int], scalars: list[int]) -> Tensor:

@@ -12,8 +12,8 @@ from torch.library import custom_op, register_autograd, register_fake
 from optiscale.graphs.flat import Links
 from optiscale.networks.fast import kernels
 
-_LINKS = 8  # links that a program reads at once: as many as an edge has angles
-_CHANNELS = 256  # channels that a program holds
+_LINKS = 4  # links that a program reads at once
+_CHANNELS = 128  # channels that a program holds, if a head has no more: one warp does them without asking others
 
 
 def _power_of_two(n: int) -> int:
@@ -26,7 +26,7 @@ def _grid(width: int, heads: int) -> tuple[dict[str, int], int]:
     padded = _power_of_two(channels)
     block = min(_power_of_two(heads), max(1, _CHANNELS // padded))
     sizes = {"HEADS": heads, "C": channels, "C_PADDED": padded, "BLOCK": block, "LINKS": _LINKS}
-    return {**sizes, "num_warps": 1 if block * padded <= 64 else 4}, -(-heads // block)
+    return {**sizes, "num_warps": 1 if block * padded <= 256 else 2}, -(-heads // block)
 
 
 @custom_op("optiscale::segment_sum", mutates_args=())
@@ -71,7 +71,7 @@ def sum_at_ends(x: Tensor, ptr: Tensor, by_source: Tensor, source_ptr: Tensor) -
     to_source, to_target = x.new_empty(n, width), x.new_empty(n, width)
     grid = (n, -(-width // columns))
     kernels.sum_at_ends_kernel[grid](
-        x, ptr, by_source, source_ptr, to_source, to_target, width, ROWS=_LINKS, COLUMNS=columns, num_warps=2
+        x, ptr, by_source, source_ptr, to_source, to_target, width, ROWS=8, COLUMNS=columns, num_warps=2
     )
     return to_source, to_target
 
