@@ -50,6 +50,10 @@ _OF_NO_USE = (
     ".*`srun` command is available.*",  # workers of a batch job are Dask's
     ".*checkpoint that ended before the epoch.*",  # our order of the data follows from seed and step
 )
+_TOO_LARGE = (
+    "one device does not hold it, even in the smallest micro-batches, and a run takes one device, so that L_val stays "
+    "exact (docs/sweeps.md): take a narrower width, bf16-mixed, or a device with more memory"
+)
 
 
 @dataclass
@@ -142,6 +146,8 @@ def _train_in_memory(
                     f"in micro-batches of {options.micro_batch}, after the memory ran out; the gradient is that of the "
                     "whole batch, but for batch norm, which saw a part at a time"
                 )
+            if outcome.status == "out_of_memory":
+                outcome.message += f"; {_TOO_LARGE}"
             return run, outcome
         run = outcome.error = None  # they hold the memory that the next try needs
         gc.collect()

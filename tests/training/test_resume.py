@@ -193,6 +193,8 @@ def test_out_of_memory_takes_micro_batches_with_the_gradient_of_the_whole(
 def test_what_fits_no_memory_is_recorded(dataset: OpticalDataset, tmp_path: Path) -> None:
     record = run_cell(study_of(dataset, {}, {"limit": 1}), CELL, dataset, tmp_path)
     assert (record["status"], record["micro_batch"]) == ("out_of_memory", 2)
+    assert "one device does not hold it, even in the smallest micro-batches" in record["message"]
+    assert "take a narrower width, bf16-mixed, or a device with more memory" in record["message"]
 
 
 def test_the_guard_comes_without_cost_to_the_result(dataset: OpticalDataset, tmp_path: Path) -> None:
