@@ -71,13 +71,14 @@ def run_until(
     candidates, cells = _candidates(study, out, like, exactly=budget_s is not None)
     results: list[GridResult] = []
 
-    def run(wanted: Sequence[Candidate]) -> pd.DataFrame:
-        chosen = [cells[one.cell] for one in wanted]
-        results.append(run_grid(study, out, executor=executor, like=like, only=chosen))
-        return results[-1].runs
-
     def time_left() -> float:
         return max(0.0, end - time.monotonic())
+
+    def run(wanted: Sequence[Candidate]) -> pd.DataFrame:
+        chosen = [cells[one.cell] for one in wanted]
+        limit = None if budget_s is None else time_left()
+        results.append(run_grid(study, out, executor=executor, budget_s=limit, like=like, only=chosen))
+        return results[-1].runs
 
     findings = search(goal, candidates, run, time_left=time_left, workers=executor.workers, say=say)
     ran = sum(result.ran for result in results)

@@ -82,7 +82,7 @@ def run_grid(
     like
         More results folders whose runs tell what runs take.
     only
-        Cells to run, of those without a result; all if not given.
+        Cells to run, of those without a result, as far as the budget allows; all if not given.
 
     Returns
     -------
@@ -119,10 +119,11 @@ def run_grid(
         try:
             if wanted:
                 done = {cell: record for cell, record in records.items() if record["status"] in DONE}
-                costs = costs_for(study, wanted, dataset, done, like=like, exactly=deadline is not None)
-                left_s = None if deadline is None else deadline.left
+                choosing = deadline is not None and only is None
+                costs = costs_for(study, wanted, dataset, done, like=like, exactly=choosing)
+                left_s = deadline.left if deadline is not None and choosing else None
                 queue = queue_of(study, planned if only is None else wanted, costs, done, budget_s=left_s)
-                if budget_s is not None:
+                if budget_s is not None and choosing:
                     for line in told(queue, budget_s=budget_s):
                         print(line, file=sys.stderr)
                 if queue.cells:

@@ -76,6 +76,13 @@ def test_a_budget_too_small_for_any_run_runs_none(study: Study, tmp_path: Path) 
     assert finding.why.startswith("no run that is left fits into the time")
 
 
+def test_a_round_keeps_to_the_time(study: Study, tmp_path: Path) -> None:
+    cells = list(cells_of(study))[:4]
+    assert run_grid(study, tmp_path / "out", executor=INLINE, only=cells, budget_s=1e-3).ran == 0
+    assert run_grid(study, tmp_path / "out", executor=INLINE, only=cells, budget_s=1e3).ran == 4
+    assert records_in(tmp_path / "out").keys() == {cell.id for cell in cells}
+
+
 def test_an_answer_of_no_law_is_refused_before_any_run(study: Study, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no law of a line over D, as the grid of 2B is, has 'N_c'"):
         run_until(study, tmp_path / "out", read_goal("N_c ± 1 decade"), executor=INLINE)
