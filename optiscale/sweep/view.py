@@ -35,26 +35,22 @@ class Board:
         L_val of the finished runs by network and D.
     failed
         Why a run has no loss, by cell.
-    ended
-        How many runs have a record.
+    runs, ended
+        How many runs there are, and how many have a record.
     """
 
     def __init__(self) -> None:
         self.planned: dict[Network, Counter[int]] = {}
         self.losses: dict[Network, dict[int, list[float]]] = {}
         self.failed: dict[str, str] = {}
-        self.ended = 0
+        self.runs = self.ended = 0
         self._N: dict[Network, int] = {}
         self._last: dict[Network, int] = {}  # when a network last had news, counted in records
         self._lowest: tuple[float, str] | None = None
 
-    @property
-    def runs(self) -> int:
-        """Number of runs planned."""
-        return sum(sizes.total() for sizes in self.planned.values())
-
     def plan(self, cell: Cell) -> None:
         """Add a run of the study."""
+        self.runs += 1
         self.planned.setdefault((cell.model, cell.width), Counter())[cell.D] += 1
 
     def add(self, record: Mapping[str, Any]) -> None:
