@@ -14,8 +14,9 @@ import torch
 from optiscale.bench.rates import Rates
 from optiscale.config import Study
 from optiscale.dataset import OpticalDataset
-from optiscale.training.assemble import RunOptions, Way, assemble, on_gpu
+from optiscale.training.assemble import assemble
 from optiscale.training.cell import Cell
+from optiscale.training.options import RunOptions, Way, on_gpu
 
 
 @dataclass

@@ -41,7 +41,7 @@ def run(
         raise UserError(f"--model {model}: {path} has {', '.join(study.models)}")
     from optiscale.dataset import open_source
     from optiscale.training import Cell
-    from optiscale.training.guard import CHECKPOINT
+    from optiscale.training.options import CHECKPOINT
 
     content = study.resolved()  # the cell passes through the schema, which has the limits of each value
     content["grid"] = [{"model": model, "widths": [width], "data_sizes": [D], "seeds": [seed]}]
@@ -84,7 +84,7 @@ def _train(study: Study, cell: Cell, dataset: OpticalDataset, folder: Path, *, r
     from optiscale.sweep.grid import git_commit
     from optiscale.sweep.stopping import stop_on_signals
     from optiscale.training import RunOptions, run_cell
-    from optiscale.training.guard import CHECKPOINT, RunStopped, Safety
+    from optiscale.training.options import CHECKPOINT, RunStopped, Safety
 
     checkpoint = folder / CHECKPOINT
     with stop_on_signals() as stop:

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from optiscale.datamodule.module import EpochBatches, OpticalDataModule, rows_of
+from optiscale.datamodule.module import EpochBatches, OpticalDataModule
+from optiscale.datamodule.rows import rows_of
 from optiscale.dataset.split import Part
 from optiscale.graphs import GraphStore, MergedGraphs
 from optiscale.graphs.merged import Shape, exact_room, fits, room

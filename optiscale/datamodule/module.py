@@ -12,53 +12,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from optiscale.config.study import Data, Graph
-from optiscale.dataset import OpticalDataset, nested_order, split_as_given, split_by_composition
+from optiscale.datamodule.rows import batches_an_epoch, rows_of, subset_rows
+from optiscale.dataset import OpticalDataset
 from optiscale.dataset.split import Part
-from optiscale.errors import UserError
 from optiscale.graphs import CrystalBatch, FlatBatch, GraphStore, MergedGraphs
 
 EVALUATION_BATCH = 256
-
-
-def rows_of(dataset: OpticalDataset, data: Data) -> dict[Part, np.ndarray]:
-    """Return the rows of each part of the split that a study asks for.
-
-    Raises
-    ------
-    UserError
-        If the training or the validation part is empty.
-    """
-    if data.split.given:
-        parts = split_as_given(dataset.materials)
-    else:
-        formulas = dataset.materials["reduced_formula"]
-        parts = split_by_composition(formulas, fractions=data.split.fractions, seed=data.split.seed)
-    for part in ("train", "validation"):
-        if len(parts[part]) == 0:
-            raise UserError(
-                f"data.split: the {part} part of {dataset.folder} is empty ({len(dataset)} materials); "
-                f"raise its fraction or take a larger data set"
-            )
-    return parts
-
-
-def subset_rows(
-    dataset: OpticalDataset, train_rows: np.ndarray, *, D: int, subset_seed: int, stratify: str
-) -> np.ndarray:
-    """Return the training rows of the subset of size D; a smaller D gives a prefix of a larger one.
-
-    Raises
-    ------
-    UserError
-        If the training part has fewer than D materials.
-    """
-    if len(train_rows) < D:
-        raise UserError(
-            f"data_sizes: D = {D}, but the training part of {dataset.folder} has {len(train_rows)} materials "
-            f"(of {len(dataset)}); lower D or take a larger data set"
-        )
-    strata = dataset.n_sites[train_rows] if stratify == "n_sites" else None
-    return nested_order(train_rows, seed=subset_seed, strata=strata)[:D]
 
 
 class CrystalRows(Dataset[CrystalBatch | FlatBatch]):
@@ -94,12 +53,6 @@ class CrystalRows(Dataset[CrystalBatch | FlatBatch]):
         """Gather the crystals at `places`; the DataLoader calls this once a batch."""
         rows = self.rows[np.asarray(places)]
         return self.graphs.batch(rows, angles=self.angles) if self.merged is None else self.merged.batch(rows)
-
-
-def batches_an_epoch(D: int, batch_size: int) -> int:
-    """Return the number of training batches; a last batch of one crystal joins the one before."""
-    full, rest = divmod(D, batch_size)
-    return max(1, full + (rest > 1))
 
 
 class EpochBatches(Sampler[list[int]]):

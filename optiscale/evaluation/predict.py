@@ -19,10 +19,8 @@ from optiscale.errors import UserError
 from optiscale.io import read_json
 from optiscale.networks import TargetSpec
 from optiscale.training import Cell, cell_hash, make_network, target_spec
-from optiscale.training.assemble import cell_data
 from optiscale.training.baseline import fit_baseline, true_targets
-from optiscale.training.record import RECORD
-from optiscale.training.run import WEIGHTS
+from optiscale.training.record import RECORD, WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -144,6 +142,8 @@ def _say(
     study: Study, cell: Cell, dataset: OpticalDataset, network: torch.nn.Module, part: Part
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Return the network's spectra (B, n_omega, C) and scalars (B, S) of a part."""
+    from optiscale.training.assemble import cell_data  # Lightning: of no use to the page of a baseline
+
     data = cell_data(study, cell, dataset, network)
     data.setup()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -11,6 +11,7 @@ from torch import nn
 from optiscale.config.network import NetworkConfig
 from optiscale.errors import UserError
 from optiscale.graphs.batch import CrystalBatch
+from optiscale.networks import embeddings, messages, optimate, optimetal, pooling  # noqa: F401 - they register names
 from optiscale.networks.check import check_config
 from optiscale.networks.registry import NETWORKS
 from optiscale.networks.targets import Prediction, TargetSpec

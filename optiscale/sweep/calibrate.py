@@ -19,7 +19,8 @@ from optiscale.dataset import OpticalDataset
 from optiscale.sweep.cost import Key, Rates, work_of
 from optiscale.sweep.plan import PlannedCell
 from optiscale.training import Cell, RunOptions
-from optiscale.training.assemble import Run, assemble, on_gpu
+from optiscale.training.assemble import Run, assemble
+from optiscale.training.options import on_gpu
 from optiscale.training.record import peak_memory_mb, reset_peak_memory
 from optiscale.training.run import quiet_lightning
 

@@ -17,7 +17,7 @@ from optiscale.dataset import OpticalDataset
 from optiscale.sweep.records import DONE, read_record
 from optiscale.training import Cell, RunOptions, run_cell
 from optiscale.training.cell import fingerprint
-from optiscale.training.guard import CHECKPOINT, RunStopped, Safety, read_own_part
+from optiscale.training.options import CHECKPOINT, RunStopped, Safety
 
 LOCK = ".lock"
 #: a line for each time a run was begun; gone when its record is there
@@ -99,6 +99,8 @@ def _step_of_checkpoint(study: Study, cell: Cell, dataset: OpticalDataset, path:
     """Return the step of a whole checkpoint of this very run; any other is of no use and is removed."""
     if not path.exists():
         return None
+    from optiscale.training.guard import read_own_part
+
     own = read_own_part(path)
     if own is not None and own["fingerprint"] == fingerprint(study, cell, dataset.hash):
         return int(own["step"])

@@ -15,7 +15,6 @@ from optiscale.datamodule import rows_of
 from optiscale.dataset import OpticalDataset
 from optiscale.graphs import GraphStore
 from optiscale.networks import TargetSpec
-from optiscale.sweep.calibrate import calibrate
 from optiscale.sweep.cost import UNKNOWN, Cost, Key, Rates, work_of
 from optiscale.sweep.history import History
 from optiscale.sweep.plan import PlannedCell, has_networks
@@ -71,7 +70,11 @@ def costs_of(
     torch.set_num_threads(threads_of(study))
     n_validation = len(rows_of(dataset, study.data)["validation"])
     networks = [one for one in unknown if study.models[one.cell.model].baseline is None]
-    rates = calibrate(study, networks, dataset, n_validation=n_validation, limit_s=limit_s) if networks else {}
+    rates: dict[Key, Rates] = {}
+    if networks:
+        from optiscale.sweep.calibrate import calibrate
+
+        rates = calibrate(study, networks, dataset, n_validation=n_validation, limit_s=limit_s)
     targets = {name: target_spec(model, dataset.manifest) for name, model in study.models.items()}
     known |= _costs(study, unknown, targets, rates, n_validation=n_validation, source="measured")
     return [known[one.cell] for one in cells]

@@ -14,7 +14,7 @@ from optiscale.sweep.executors import INLINE, Executor, open_client
 from optiscale.sweep.jobs import Job, Lost, SweepStopped
 from optiscale.sweep.progress import SweepProgress
 from optiscale.sweep.stopping import stop_requested
-from optiscale.training.guard import RunStopped
+from optiscale.training.options import RunStopped
 
 
 def execute(

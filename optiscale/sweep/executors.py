@@ -141,7 +141,9 @@ def _local_cluster(workers: int, *, dashboard: bool) -> SpecCluster:
 
     # workers are forked from a process that has imported everything: one import of torch, whatever their number, and
     # the next worker stands at once where one was killed
-    get_mp_context().set_forkserver_preload(["optiscale.sweep.worker", "optiscale.sweep.grid"])
+    get_mp_context().set_forkserver_preload(
+        ["optiscale.sweep.worker", "optiscale.training.loggers", "optiscale.training.assemble"]
+    )
     options = {"nthreads": 1, "memory_limit": 0, "silence_logs": logging.CRITICAL, "host": "127.0.0.1"}
     return SpecCluster(
         scheduler={

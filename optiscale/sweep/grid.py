@@ -29,7 +29,6 @@ from optiscale.sweep.progress import SweepProgress
 from optiscale.sweep.queue import Queue, costs_for, queue_of, told
 from optiscale.sweep.records import DONE, extra_records, merge, records_of, set_aside_damaged
 from optiscale.training import Cell
-from optiscale.training.loggers import check_loggers
 from optiscale.training.record import RECORD, lost_record
 
 
@@ -99,7 +98,10 @@ def run_grid(
     deadline = None if budget_s is None else Deadline(budget_s)
     if executor is None:
         executor = Executor(INLINE if study.sweep.workers == 1 else LOCAL, study.sweep.workers)
-    check_loggers(study)
+    if study.sweep.loggers:
+        from optiscale.training.loggers import check_loggers
+
+        check_loggers(study)
     dataset = open_source(study.data.source)
     planned = plan(study, dataset.manifest)
     cells = [one.cell for one in planned]

@@ -19,8 +19,8 @@ from optiscale.io import value_hash
 from optiscale.sweep.cost import Cost, Rates, Work, work_of
 from optiscale.sweep.records import read_record
 from optiscale.training import Cell
-from optiscale.training.assemble import on_gpu
 from optiscale.training.cell import baseline_config, network_config
+from optiscale.training.options import on_gpu
 from optiscale.training.record import RECORD, versions_of
 
 #: how far beyond the batches of earlier runs their times are trusted

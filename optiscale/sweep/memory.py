@@ -10,7 +10,7 @@ import torch
 
 from optiscale.config import Study
 from optiscale.training import Cell
-from optiscale.training.assemble import on_gpu
+from optiscale.training.options import on_gpu
 
 
 def memory_notes(study: Study, cells: Sequence[tuple[Cell, float]]) -> list[str]:

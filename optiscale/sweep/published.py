@@ -17,7 +17,7 @@ from optiscale.networks import Prediction, TargetSpec
 from optiscale.sweep.cost import Key, Rates
 from optiscale.sweep.plan import PlannedCell
 from optiscale.training import Cell, make_network
-from optiscale.training.assemble import on_gpu
+from optiscale.training.options import on_gpu
 
 #: the published data set's targets (arXiv:2602.05702)
 MANIFEST = Manifest(

@@ -17,8 +17,7 @@ from optiscale.config import Study
 from optiscale.errors import UserError
 from optiscale.io import atomic_save, read_json
 from optiscale.training import Cell, cell_hash
-from optiscale.training.record import RECORD
-from optiscale.training.run import CURVE, WEIGHTS
+from optiscale.training.record import CURVE, RECORD, WEIGHTS
 
 #: a cell with one of these has its result; any other status is tried again by the next `grid`
 DONE = ("finished", "diverged")

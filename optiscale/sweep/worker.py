@@ -17,7 +17,7 @@ from optiscale.sweep.durable import Signs, run_durably
 from optiscale.sweep.executors import CORES, STOP_AT
 from optiscale.sweep.stopping import stop_requested
 from optiscale.training import Cell
-from optiscale.training.guard import RunStopped
+from optiscale.training.options import RunStopped
 
 #: signs of life of all runs
 TOPIC = "optiscale"

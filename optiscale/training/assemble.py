@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -27,54 +25,15 @@ from optiscale.training.cell import (
     places,
     target_spec,
 )
-from optiscale.training.guard import AtomicCheckpoints, Guard, Safety
+from optiscale.training.guard import AtomicCheckpoints, Guard
 from optiscale.training.module import OpticalModule
+from optiscale.training.options import RunOptions, Way, on_gpu
 from optiscale.training.record import validation_interval
 from optiscale.training.recorder import Recorder
 from optiscale.training.resident import ResidentModule
 
-#: torch_geometric's layers; ours on merged graphs; ours with all data on the card and captured steps
-Way = Literal["plain", "merged", "resident"]
 #: steps of a run that pay for compiling: half a minute, in which the plain layers take a thousand steps
 CAPTURE_FROM = 1000
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """What a caller may add to a run without changing its result.
-
-    Attributes
-    ----------
-    git_commit
-        Of the code, for the record.
-    threads
-        Torch threads, or None for torch's choice.
-    report
-        Called with the step and the validation loss after every validation.
-    callbacks, logger
-        More of Lightning's, for `optiscale train`.
-    resume_from
-        A checkpoint of this cell, or None.
-    safety
-        Checkpoints, stop on request, signs of life; or None.
-    micro_batch
-        Crystals that pass the network at a time, or None for the whole batch (see `OpticalModule`).
-    provenance
-        More fields for the record.
-    way
-        How to compute; None leaves it to `way_of`.
-    """
-
-    git_commit: str = "unknown"
-    threads: int | None = None
-    report: Callable[[int, float], None] | None = None
-    callbacks: Sequence[pl.Callback] = ()
-    logger: Any = False
-    resume_from: Path | None = None
-    safety: Safety | None = None
-    micro_batch: int | None = None
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    way: Way | None = None
 
 
 @dataclass(frozen=True)
@@ -146,11 +105,6 @@ def way_of(training: Training, network: torch.nn.Module, *, steps: int, cut: boo
         return "resident" if training.precision != "64-true" and steps >= CAPTURE_FROM else "plain"
     # in bfloat16 a processor gains nothing by merged graphs, and sums over their rows would lose digits
     return "plain" if training.precision == "bf16-mixed" else "merged"
-
-
-def on_gpu(training: Training) -> bool:
-    """Whether a run takes a CUDA device."""
-    return training.device == "cuda" or (training.device == "auto" and torch.cuda.is_available())
 
 
 def cell_data(

@@ -14,7 +14,7 @@ from optiscale.config import BaselineConfig, MagpieForest, Model, NetworkConfig,
 from optiscale.dataset import Manifest
 from optiscale.errors import UserError
 from optiscale.io import file_hash, value_hash
-from optiscale.networks import TargetSpec, build_network, count_parameters
+from optiscale.networks import TargetSpec
 
 #: goes up when a change of ours gives other losses for the same study
 RESULTS_VERSION = 2
@@ -147,6 +147,8 @@ def places(manifest: Manifest, targets: TargetSpec) -> tuple[list[int], list[int
 
 def make_network(study: Study, cell: Cell, targets: TargetSpec) -> torch.nn.Module:
     """Build the network of a cell; seed before calling it."""
+    from optiscale.networks import build_network
+
     return build_network(
         network_config(study, cell), targets, cutoff=study.graph.cutoff, angle_cutoff=study.graph.angle_cutoff
     )
@@ -157,6 +159,8 @@ def parameters_of(study: Study, cell: Cell, targets: TargetSpec) -> int:
     if study.models[cell.model].baseline is not None:
         n_values = targets.n_omega * len(targets.components)
         return n_parameters(baseline_config(study, cell), n_values=n_values, n_scalars=len(targets.scalars))
+    from optiscale.networks import count_parameters
+
     with torch.device("meta"):
         return count_parameters(make_network(study, cell, targets))
 

@@ -6,8 +6,6 @@ import io
 import logging
 import pickle
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,39 +14,9 @@ import torch
 from lightning_fabric.plugins.io.checkpoint_io import CheckpointIO
 
 from optiscale.io import atomic_save
+from optiscale.training.options import RunStopped, Safety
 
-#: name of a run's checkpoint in its folder
-CHECKPOINT = "last.ckpt"
 _LOG = logging.getLogger(__name__)
-
-
-class RunStopped(Exception):  # noqa: N818  not an error
-    """A run was asked to stop; its checkpoint is on disk."""
-
-
-@dataclass(frozen=True)
-class Safety:
-    """How a run is kept safe; none of it changes the result.
-
-    Attributes
-    ----------
-    checkpoint
-        The file to write.
-    every_s
-        Seconds between checkpoints; a shorter run writes none.
-    at_end
-        Whether the end of the training is worth a checkpoint, too.
-    stop
-        Asked before every step; the reason to stop, or None. The checkpoint is written first.
-    beat
-        Called before every step with the number of steps done.
-    """
-
-    checkpoint: Path
-    every_s: float
-    at_end: bool = False
-    stop: Callable[[], str | None] = lambda: None
-    beat: Callable[[int], None] = lambda step: None  # noqa: ARG005
 
 
 class Guard(pl.Callback):

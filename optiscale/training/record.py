@@ -8,7 +8,7 @@ import platform
 import re
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -16,9 +16,14 @@ import torch
 from optiscale import __version__
 from optiscale.config import Model, Study, Training
 from optiscale.training.cell import Cell, cell_hash
-from optiscale.training.recorder import Recorder
+
+if TYPE_CHECKING:
+    from optiscale.training.recorder import Recorder
 
 RECORD = "record.json"
+CURVE = "curve.parquet"
+WEIGHTS = "best.safetensors"
+CURVE_COLUMNS = ("epoch", "step", "lr", "train_loss", "val_loss", "val_eps_loss", "val_drude_loss")
 _CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 PACKAGES = ("torch", "pytorch-lightning", "torch-geometric", "numpy")
 BASELINE_PACKAGES = ("scikit-learn", "matminer", "numpy")

@@ -12,8 +12,6 @@ import torch
 
 from optiscale.training.module import OpticalModule
 
-CURVE_COLUMNS = ("epoch", "step", "lr", "train_loss", "val_loss", "val_eps_loss", "val_drude_loss")
-
 
 class DivergedError(Exception):
     """The loss is not finite any more."""

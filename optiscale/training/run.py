@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -21,14 +21,15 @@ from optiscale.config import Study
 from optiscale.dataset import OpticalDataset
 from optiscale.errors import UserError
 from optiscale.io import atomic_save, atomic_write, write_json
-from optiscale.training.assemble import Run, RunOptions, assemble
 from optiscale.training.baseline import baseline_result
 from optiscale.training.cell import Cell
-from optiscale.training.guard import RunStopped, read_own_part
-from optiscale.training.loggers import check_loggers, curve_loggers
 from optiscale.training.micro import smaller
+from optiscale.training.options import RunOptions, RunStopped
 from optiscale.training.record import (
+    CURVE,
+    CURVE_COLUMNS,
     RECORD,
+    WEIGHTS,
     device_name,
     losses_of,
     lost_record,
@@ -36,10 +37,11 @@ from optiscale.training.record import (
     peak_memory_mb,
     reset_peak_memory,
 )
-from optiscale.training.recorder import CURVE_COLUMNS, DivergedError, Recorder
 
-CURVE = "curve.parquet"
-WEIGHTS = "best.safetensors"
+if TYPE_CHECKING:  # they bring Lightning: a baseline needs none of it
+    from optiscale.training.assemble import Run
+    from optiscale.training.recorder import Recorder
+
 ERROR = "error.txt"
 _OF_NO_USE = (
     ".*does not have many workers.*",  # a batch is one gather: workers would only copy it
@@ -100,13 +102,18 @@ def run_cell(
         If a file cannot be read or written; there is no record, and the run may be tried again.
     """
     options = options or RunOptions()
-    check_loggers(study)
+    if study.sweep.loggers:
+        from optiscale.training.loggers import check_loggers
+
+        check_loggers(study)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     run = None
     if study.models[cell.model].baseline is not None:
         result, outcome = _fit(study, cell, dataset, options)
     else:
+        from optiscale.training.loggers import curve_loggers
+
         with quiet_lightning(), curve_loggers(study, cell, folder, asdict(cell)) as loggers:
             options = dataclasses.replace(options, callbacks=[*options.callbacks, *loggers])
             run, outcome = _train_in_memory(study, cell, dataset, options)
@@ -131,6 +138,8 @@ def _train_in_memory(
     study: Study, cell: Cell, dataset: OpticalDataset, options: RunOptions
 ) -> tuple[Run | None, _Outcome]:
     """Train; where memory runs out, begin again with micro-batches of half the size, down to two crystals."""
+    from optiscale.training.guard import read_own_part
+
     batch = min(cell.D, study.models[cell.model].training.batch_size)
     if options.resume_from is not None:
         own = read_own_part(options.resume_from)
@@ -157,6 +166,9 @@ def _train_in_memory(
 
 def _train(study: Study, cell: Cell, dataset: OpticalDataset, options: RunOptions) -> tuple[Run | None, _Outcome]:
     """Assemble a run and train it; whatever goes wrong becomes its outcome, so that a sweep goes on."""
+    from optiscale.training.assemble import assemble
+    from optiscale.training.recorder import DivergedError
+
     run = None
     try:
         run = assemble(study, cell, dataset, options)

@@ -18,9 +18,9 @@ from optiscale.dataset import OpticalDataset
 from optiscale.errors import UserError
 from optiscale.sweep import run_grid
 from optiscale.training import Cell, RunOptions, cell_hash, run_cell
-from optiscale.training.assemble import Way
 from optiscale.training.guard import RunStopped, Safety
 from optiscale.training.loggers import METRICS
+from optiscale.training.options import Way
 
 CELL = Cell("2B", 8, 8, 1, 0)
 Points = dict[str, list[tuple[int, float]]]
