@@ -86,7 +86,8 @@ def document(result: dict[str, Any]) -> None:
     text = (
         f"{MARKS[0]}\n`python benchmarks/sweep_workers.py` runs the demo with one seed and {result['steps']} steps "
         f"({result['runs']} runs) on one local worker and on two, with\n{result['cores']} cores: {seconds['1']:.0f} s "
-        f"and {seconds['2']:.0f} s from the first run's begin to the last one's end: {result['ratio']:.2f} times as fast. "
+        f"and {seconds['2']:.0f} s from the first run's begin to the last one's end. That is {result['ratio']:.2f} "
+        "times as fast. "
         "The rows are equal,\ntimes and memory apart.\n"
     )
     if result["load"] > 0.5:
