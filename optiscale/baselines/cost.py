@@ -72,7 +72,7 @@ def measure_baseline(config: BaselineConfig, *, n_values: int, n_scalars: int, t
 
 
 def memory_mb(config: BaselineConfig, *, D: int, n_values: int, n_scalars: int) -> float:
-    """Count the MiB that a fit to D materials adds to a process: spectra and their copies, features, trees.
+    """Count the MiB that a fit to D materials, and its judgement, add to a process: spectra, features, trees.
 
     Parameters
     ----------
@@ -83,11 +83,12 @@ def memory_mb(config: BaselineConfig, *, D: int, n_values: int, n_scalars: int) 
     n_values, n_scalars
         Values of a spectrum and scalar targets.
     """
-    spectra = D * n_values * (4 + 3 * 8)  # float32, and float64 thrice: standardized, centred, reduced or solved
+    fitted = D * n_values * 3 * 4  # standardized and centred, or solved
     judged = min(D, _JUDGED) * n_values * 3 * 8  # predicted, true, and their difference
+    spectra = D * n_values * 4 + max(fitted, judged)
     features = D * N_FEATURES * 3 * 8
     trees = 0
     if isinstance(config, MagpieForest):
         nodes = 2 * min(config.leaves, D)
         trees = config.trees * nodes * 8 * (min(MAX_SCORES, n_values) + 8 + n_scalars * 9)  # 8 numbers tell a split
-    return (spectra + judged + features + trees) / 2**20
+    return (spectra + features + trees) / 2**20

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from sklearn.ensemble import RandomForestRegressor
 
 from optiscale.baselines import MagpieBaseline, n_parameters
-from optiscale.baselines.cost import measure_baseline
+from optiscale.baselines.cost import measure_baseline, memory_mb
 from optiscale.baselines.estimators import MAX_SCORES, N_FEATURES
 from optiscale.config import MagpieForest, MagpieRidge
 
@@ -137,3 +138,19 @@ def test_the_cost_grows_with_trees_and_materials() -> None:
     assert 0 < small < more_trees
     assert small < more_data
     assert measure_baseline(RIDGE, n_values=N_VALUES, n_scalars=1, threads=1).estimate(RIDGE, D=9, n_validation=9) > 0
+
+
+@pytest.mark.parametrize("config", [MagpieRidge(type="magpie-ridge"), MagpieForest(type="magpie-forest", trees=3)])
+def test_the_memory_of_a_large_fit_is_told_beforehand(config: Any) -> None:
+    random = np.random.default_rng(0)
+    D, n_values = 1500, 3000
+    MagpieBaseline(config, seed=0).fit(random.random((50, N_FEATURES)), random.random((50, 9)), None)  # imports
+    tracemalloc.start()
+    spectrum = random.random((D, n_values), dtype=np.float32)
+    features = random.random((D, N_FEATURES))
+    predicted, _ = MagpieBaseline(config, seed=0).fit(features, spectrum, None).predict(features[:1024])
+    assert predicted is not None
+    np.abs(predicted - spectrum[:1024].astype(np.float64)).mean()
+    peak = tracemalloc.get_traced_memory()[1] / 2**20
+    tracemalloc.stop()
+    assert memory_mb(config, D=D, n_values=n_values, n_scalars=0) == pytest.approx(peak, rel=0.3)
