@@ -1,6 +1,6 @@
 """Whether the fast path learns as torch_geometric's layers do: losses over 200 steps, beside the noise of seeds.
 
-    python benchmarks/loss_curves.py [--device cuda] [--way resident] [--seeds 1 2 3 4 5 6 7 8] [--steps 200]
+    python benchmarks/loss_curves.py [--device cuda] [--way resident] [--networks 2B-TC] [--seeds 1 2 3 4 5 6 7 8]
 
 Trains each network on the embedded shelf with `path: plain`, with `path: auto` (or the way that --way names) from the
 same weights through the same batches, and with `path: plain` from weights changed in their last digit. Keeps the curves
@@ -35,6 +35,7 @@ PAGE = DOCS / "fast-path.md"
 MARKS = "<!-- benchmarks/loss_curves.py -->\n", "<!-- end of loss_curves -->"
 NETWORKS = {"2B-TC": ("OptiMetal2B", "TC"), "2B-CGC": ("OptiMetal2B", "CGC"), "3B-TC": ("OptiMetal3B", "TC")}
 PATHS = ("plain", "auto", "nudged")
+_SHOWN = 3  # seeds in the picture
 NUDGE = 2.0**-23  # float32's last digit
 LOSSES = ("train_loss", "val_loss")
 
@@ -128,7 +129,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Train everything."""
     dataset = open_source("dft-shelf")
     networks = {}
-    for name in NETWORKS:
+    for name in options.networks:
         curves: dict[str, list[dict[str, list[float]]]] = {path: [] for path in PATHS}
         ways = {}
         for path in PATHS:
@@ -140,14 +141,13 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
                 curves[path].append(train(study, Cell(name, 16, 256, seed, 0), dataset, extras))
         if ways["auto"] == ways["plain"]:
             raise SystemExit(f"{name}: both paths are computed the {ways['plain']} way here; name another with --way")
-        networks[name] = {"ways": ways, "compared": compare(curves), "curves": curves}
+        networks[name] = {"ways": ways, "seeds": options.seeds, "compared": compare(curves), "curves": curves}
         print(name, ways, networks[name]["compared"], flush=True)
     return {
         "device": options.device if options.device == "cpu" else torch.cuda.get_device_name(),
         "machine": machine(),
         "torch": torch.__version__,
         "precision": "32-true" if options.device == "cpu" else "bf16-mixed",
-        "seeds": options.seeds,
         "steps": options.steps,
         "networks": networks,
     }
@@ -164,7 +164,7 @@ def draw(content: dict[str, Any], name: str) -> None:
             for row, loss in enumerate(LOSSES):
                 axes = grid[row, column]
                 for path, label, style in STYLES:
-                    for number, run in enumerate(found["curves"][path]):
+                    for number, run in enumerate(found["curves"][path][:_SHOWN]):
                         axes.plot(run["step"], run[loss], label=None if number else label, **style)
         for row, label in enumerate(("training loss", "validation loss")):
             grid[row, 0].set_ylabel(label)
@@ -179,19 +179,27 @@ def document() -> None:
         content = read_json(path)
         lines += [
             "",
-            f"{content['device']}, {content['precision']}, torch {content['torch']}, {len(content['seeds'])} seeds, "
-            f"{content['steps']} steps ([{path.name}](../benchmarks/results/{path.name})):",
+            f"{content['device']}, {content['precision']}, torch {content['torch']}, {content['steps']} steps "
+            f"([{path.name}](../benchmarks/results/{path.name})):",
             "",
-            "| network | ours | loss | plain to ours | plain to nudged | seed to seed | at the end: plain | ours more "
+            "| network | way | seeds | loss | plain to ours | plain to nudged | seed to seed | last: plain | ours more "
             "| nudged more |",
-            "|---|---|---|---|---|---|---|---|---|",
+            "|---|---|---|---|---|---|---|---|---|---|",
         ]
         for name, found in content["networks"].items():
             for loss, label in zip(LOSSES, ("training", "validation"), strict=True):
                 one = found["compared"][loss]
                 numbers = [f"{one[f'apart_{other}']:.3f}" for other in ("auto", "nudged", "seeds")]
                 ends = ["{:+.3f} ± {:.3f}".format(*one[f"more_{path}"]) for path in PATHS[1:]]
-                cells = [name, found["ways"]["auto"], label, *numbers, f"{one['last_plain']:.3f}", *ends]
+                cells = [
+                    name,
+                    found["ways"]["auto"],
+                    str(len(found["seeds"])),
+                    label,
+                    *numbers,
+                    f"{one['last_plain']:.3f}",
+                    *ends,
+                ]
                 lines.append(f"| {' | '.join(cells)} |")
         lines += ["", f"![Losses of both paths](fast-path/{path.stem}.png)", ""]
     before, rest = PAGE.read_text(encoding="utf-8").split(MARKS[0])
@@ -207,11 +215,18 @@ def main() -> None:
         "--way", choices=("merged", "resident"), help="how `path: auto` is computed; else as it chooses"
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5, 6, 7, 8])
+    parser.add_argument(
+        "--networks", nargs="+", choices=tuple(NETWORKS), default=list(NETWORKS), help="others are kept"
+    )
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--docs", action="store_true", help="only draw and fill the page from the results")
     options = parser.parse_args()
     if not options.docs:
-        write_json(RESULTS / f"loss_curves_{options.device}.json", measure(options))
+        path = RESULTS / f"loss_curves_{options.device}.json"
+        before = read_json(path)["networks"] if path.exists() else {}
+        content = measure(options)
+        content["networks"] = {**before, **content["networks"]}
+        write_json(path, content)
     for path in RESULTS.glob("loss_curves_*.json"):
         draw(read_json(path), path.stem)
     document()
