@@ -5,32 +5,48 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from optiscale.baselines.estimators import MAX_SCORES, N_FEATURES, MagpieBaseline
 from optiscale.config import BaselineConfig, MagpieForest
 
-_MATERIALS = 256
+_SMALL, _LARGE = 16, 256  # materials: what one adds is told from what a call costs to begin
 _JUDGED = 1024  # materials judged at once
-_FEW, _MANY = 1, 8  # trees: what a tree adds is told from what it costs to begin
+_FEW, _MANY = 1, 8  # trees: as the materials
+
+
+class Line(NamedTuple):
+    """Seconds of a call with n materials: `begin` + n `share`."""
+
+    begin: float
+    share: float
+
+    def at(self, n: float) -> float:
+        """Return the seconds of n materials."""
+        return self.begin + n * self.share
+
+    def minus(self, other: Line, parts: int) -> Line:
+        """Return what each of some parts adds."""
+        return Line(max(0.0, self.begin - other.begin) / parts, max(0.0, self.share - other.share) / parts)
 
 
 @dataclass(frozen=True)
 class BaselineRates:
-    """Seconds a training material, a tree and its material and depth, and a predicted material (of one tree)."""
+    """What a fit and a prediction take without trees, and what a tree adds; of a fitted tree by material and depth."""
 
-    share: float
-    tree: float
-    predict: float
-    predict_tree: float
+    fit: Line
+    tree: Line
+    predict: Line
+    predict_tree: Line
 
     def estimate(self, config: BaselineConfig, *, D: int, n_validation: int) -> float:
         """Return the seconds of a fit to D materials, judged on these and on the validation part."""
         trees = config.trees if isinstance(config, MagpieForest) else 0
         depth = math.log2(min(D, config.leaves)) if isinstance(config, MagpieForest) else 0.0
-        fit = D * (self.share + trees * depth * self.tree)
-        return fit + (D + n_validation) * (self.predict + trees * self.predict_tree)
+        fit = self.fit.at(D) + trees * self.tree.at(D * depth)
+        return fit + sum(self.predict.at(n) + trees * self.predict_tree.at(n) for n in (D, n_validation))
 
 
 def measure_baseline(config: BaselineConfig, *, n_values: int, n_scalars: int, threads: int) -> BaselineRates:
@@ -46,29 +62,34 @@ def measure_baseline(config: BaselineConfig, *, n_values: int, n_scalars: int, t
         Processor cores of a forest.
     """
     random = np.random.default_rng(0)
-    features = random.random((_MATERIALS, N_FEATURES))
-    spectrum = random.random((_MATERIALS, n_values), dtype=np.float32) if n_values else None
-    scalars = random.random((_MATERIALS, n_scalars)) if n_scalars else None
+    features = random.random((_LARGE, N_FEATURES))
+    spectrum = random.random((_LARGE, n_values), dtype=np.float32) if n_values else None
+    scalars = random.random((_LARGE, n_scalars)) if n_scalars else None
 
-    def seconds(config: BaselineConfig) -> tuple[float, float]:
+    def seconds(config: BaselineConfig, n: int) -> tuple[float, float]:
+        model = MagpieBaseline(config, seed=0, threads=threads)
+        targets = (None if values is None else values[:n] for values in (spectrum, scalars))
         began = time.perf_counter()
-        model = MagpieBaseline(config, seed=0, threads=threads).fit(features, spectrum, scalars)
+        model.fit(features[:n], *targets)
         fitted = time.perf_counter()
-        model.predict(features)
-        return (fitted - began) / _MATERIALS, (time.perf_counter() - fitted) / _MATERIALS
+        model.predict(features[:n])
+        return fitted - began, time.perf_counter() - fitted
 
-    seconds(config if not isinstance(config, MagpieForest) else config.model_copy(update={"trees": _FEW}))  # imports
+    def lines(config: BaselineConfig) -> tuple[Line, Line]:
+        pairs = zip(seconds(config, _SMALL), seconds(config, _LARGE), strict=True)
+        shares = [(small, max(0.0, large - small) / (_LARGE - _SMALL)) for small, large in pairs]
+        fit, predict = (Line(max(0.0, small - _SMALL * share), share) for small, share in shares)
+        return fit, predict
+
+    few = config.model_copy(update={"trees": _FEW}) if isinstance(config, MagpieForest) else config
+    seconds(few, _SMALL)  # imports
+    fit, predict = lines(few)
     if not isinstance(config, MagpieForest):
-        fit, predict = seconds(config)
-        return BaselineRates(share=fit, tree=0.0, predict=predict, predict_tree=0.0)
-    few, many = (seconds(config.model_copy(update={"trees": trees})) for trees in (_FEW, _MANY))
-    tree, predict_tree = (max(0.0, (more - less) / (_MANY - _FEW)) for less, more in zip(few, many, strict=True))
-    return BaselineRates(
-        share=max(0.0, few[0] - _FEW * tree),
-        tree=tree / math.log2(min(_MATERIALS, config.leaves)),
-        predict=max(0.0, few[1] - _FEW * predict_tree),
-        predict_tree=predict_tree,
-    )
+        return BaselineRates(fit, Line(0.0, 0.0), predict, Line(0.0, 0.0))
+    fit_many, predict_many = lines(config.model_copy(update={"trees": _MANY}))
+    tree, predict_tree = fit_many.minus(fit, _MANY - _FEW), predict_many.minus(predict, _MANY - _FEW)
+    by_depth = Line(tree.begin, tree.share / math.log2(min(_LARGE, config.leaves)))
+    return BaselineRates(fit.minus(tree, 1), by_depth, predict.minus(predict_tree, 1), predict_tree)
 
 
 def memory_mb(config: BaselineConfig, *, D: int, n_values: int, n_scalars: int) -> float:

@@ -24,7 +24,7 @@ from optiscale.training import Cell, target_spec
 from optiscale.training.cell import baseline_config
 
 #: seconds that the measurement may take: of a plan that somebody waits for, and of an order and a time left
-PLAN_S, RUN_S = 120.0, 10.0
+PLAN_S, RUN_S = 120.0, 5.0
 
 
 def prepare(study: Study, cells: Sequence[Cell], dataset: OpticalDataset) -> None:

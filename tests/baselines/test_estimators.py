@@ -137,6 +137,8 @@ def test_the_cost_grows_with_trees_and_materials() -> None:
     )
     assert 0 < small < more_trees
     assert small < more_data
+    none = rates.estimate(FOREST.model_copy(update={"trees": 1}), D=2, n_validation=2)
+    assert none > 1e-3, "a call of scikit-learn takes milliseconds whatever it is given"
     assert measure_baseline(RIDGE, n_values=N_VALUES, n_scalars=1, threads=1).estimate(RIDGE, D=9, n_validation=9) > 0
 
 
