@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -61,7 +62,8 @@ def namespaces_are_allowed() -> bool:
 def two_machines() -> Iterator[tuple[Machine, Machine]]:
     """Give two namespaces, or two addresses of this machine where those are not allowed."""
     if not namespaces_are_allowed():
-        yield from _ended(Machine("here", "127.0.0.1"), Machine("here", "127.0.0.2"))
+        name = platform.node()
+        yield from _ended(Machine(name, "127.0.0.1"), Machine(name, "127.0.0.2"))
         return
     names = [f"optiscale{os.getpid()}{letter}" for letter in "ab"]
     try:
