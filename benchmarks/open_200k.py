@@ -54,6 +54,7 @@ ROUTES = {"plain": ("open", "tables", "whole"), "merged": ("open", "tables", "me
 
 def route(folder: Path, name: str, device: str) -> dict[str, dict[str, float]]:
     """Go the way of a training program through the data; return seconds and memory of each step."""
+    torch.set_num_threads(1)  # as in a study, by default; on a busy machine more of them wait for each other
     measured = {"imports": {"wall_s": 0.0, **memory(os.getpid())}}
     held: dict[str, Any] = {}
     steps: dict[str, Callable[[], None]] = {
@@ -109,6 +110,7 @@ def _scaled(spectra: torch.Tensor) -> torch.Tensor:
 
 def widths() -> dict[str, Any]:
     """Train a network on the shelf; return L_val of it with its true spectra stored in narrower types."""
+    torch.set_num_threads(1)  # a network this small only waits for more
     dataset = open_source("dft-shelf")
     study = study_of("plain", device="cpu", steps=200)
     run = assemble(study, Cell("2B-TC", 16, 256, 1, 0), dataset, RunOptions(threads=1))
@@ -146,7 +148,7 @@ def document() -> None:
         lines += [
             "",
             f"{content['materials']:,} materials of {content['n_omega']} complex values, {content['device']}, "
-            f"{described['cpu']}, {described['cores']} cores, load {described['load_before']:.1f} before "
+            f"{described['cpu']}, {described['cores']} cores, one thread, load {described['load_before']:.1f} before "
             f"([{path.name}](../benchmarks/results/{path.name})); files of {content['bytes'] / 1e9:.2f} GB:",
             "",
             "| one after the other | clock, s | a core, s | peak, GB | then its own, GB | mapped files, GB |",
