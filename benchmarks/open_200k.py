@@ -54,7 +54,7 @@ ROUTES = {"plain": ("open", "tables", "whole"), "merged": ("open", "tables", "me
 
 def route(folder: Path, name: str, device: str) -> dict[str, dict[str, float]]:
     """Go the way of a training program through the data; return seconds and memory of each step."""
-    torch.set_num_threads(1)  # as in a study, by default; on a busy machine more of them wait for each other
+    torch.set_num_threads(1)  # as the demo's runs; on a busy machine more of them wait for each other
     measured = {"imports": {"wall_s": 0.0, **memory(os.getpid())}}
     held: dict[str, Any] = {}
     steps: dict[str, Callable[[], None]] = {
