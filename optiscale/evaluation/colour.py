@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colour
 import numpy as np
 
 from optiscale.errors import UserError
@@ -12,8 +11,8 @@ HC = 1239.841984
 
 OBSERVER = "CIE 1931 2 Degree Standard Observer"
 ILLUMINANT = "D65"
-_WAVELENGTHS = colour.SpectralShape(360, 830, 1)  # nm
-VISIBLE = (HC / _WAVELENGTHS.end, HC / _WAVELENGTHS.start)
+_WAVELENGTHS = (360, 830, 1)  # nm: first, last, step
+VISIBLE = (HC / _WAVELENGTHS[1], HC / _WAVELENGTHS[0])
 """Lowest and highest photon energy that the eye's response is tabulated for, eV: 1.49 and 3.44."""
 
 
@@ -39,8 +38,11 @@ def xyz_weights(energies: np.ndarray) -> np.ndarray:
             f"energies: {energies[0]:.2f} to {energies[-1]:.2f} eV do not cover the visible, "
             f"{VISIBLE[0]:.2f} to {VISIBLE[1]:.2f} eV; compute colours from a wider grid"
         )
-    matching = colour.MSDS_CMFS[OBSERVER].copy().align(_WAVELENGTHS)
-    light = colour.SDS_ILLUMINANTS[ILLUMINANT].copy().align(_WAVELENGTHS)
+    import colour  # 70 MB, of use to spectra that cover the visible only
+
+    shape = colour.SpectralShape(*_WAVELENGTHS)
+    matching = colour.MSDS_CMFS[OBSERVER].copy().align(shape)
+    light = colour.SDS_ILLUMINANTS[ILLUMINANT].copy().align(shape)
     stimulus = matching.values * light.values[:, None]  # (n_wavelength, 3)
     stimulus /= stimulus[:, 1].sum()
 
@@ -69,10 +71,14 @@ def reflectance_to_lab(energies: np.ndarray, reflectance: np.ndarray) -> np.ndar
         (..., 3): L*, a*, b*. A perfect mirror is (100, 0, 0).
     """
     weights = xyz_weights(energies)
+    import colour
+
     white = colour.XYZ_to_xy(weights.sum(axis=0))  # the mirror itself, so that it is exactly without colour
     return colour.XYZ_to_Lab(np.asarray(reflectance) @ weights, white)
 
 
 def colour_difference(lab_a: np.ndarray, lab_b: np.ndarray) -> np.ndarray:
     """Colour difference dE of the CIE of 1976, the distance in L*a*b*: (..., 3), (..., 3) -> (...,)."""
+    import colour
+
     return colour.delta_E(lab_a, lab_b, method="CIE 1976")
