@@ -57,6 +57,7 @@ class Command:
 
     def __init__(self, *arguments: object) -> None:
         self.peak = {"rss": 0.0, "pss": 0.0}
+        self.history: list[tuple[float, float]] = []  # clock and MiB
         began = time.perf_counter()
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-m", "optiscale.run", *map(str, arguments)]
@@ -78,6 +79,7 @@ class Command:
                 self.cpu = sum(process.cpu_times()[:2])
                 for kind in self.peak:
                     self.peak[kind] = max(self.peak[kind], getattr(memory, kind) / 2**20)
+                self.history.append((time.time(), memory.rss / 2**20))
                 time.sleep(0.25)
         except psutil.NoSuchProcess:
             return
@@ -109,6 +111,7 @@ def ten_thousand(source: Path, folder: Path, seeds: int) -> dict[str, Any]:
     parts["status"] = Command("status", folder / "joined")
     parts["fit"] = Command("fit", folder / "joined", "--out", folder / "fits")
     records = [read_json(path) for path in (folder / "one" / "cells").glob("*/record.json")]
+    merged = (folder / "one" / "runs.parquet").stat().st_mtime
     cells = len(TREES) * len(SIZES) * seeds
     if len(records) != cells or {record["status"] for record in records} != {"finished"}:
         raise SystemExit(f"{len(records)} of {cells} runs have a record, or not all have finished")
@@ -119,6 +122,7 @@ def ten_thousand(source: Path, folder: Path, seeds: int) -> dict[str, Any]:
         "of": {name: part.row() for name, part in parts.items()},
         "seconds_in_runs": round(sum(record["wall_s"] for record in records), 1),
         "around_a_run": round(statistics.median(gaps(folder / "one", workers=1)), 4),
+        "rss_mib_until_merged": round(max(mib for when, mib in parts["run"].history if when <= merged)),
     }
 
 
@@ -192,11 +196,12 @@ def document(result: dict[str, Any]) -> None:
         for kind in kinds.values()
     )
     text = (
-        f"{MARKS[0]}\nA study of {many['cells']:,} runs in one process ({many['seconds_in_runs']:,.0f} s in the runs "
-        f"themselves, {1000 * many['around_a_run']:.0f} ms around each), on {result['cores']} cores (load "
-        f"{result['load']}); the memory is the peak of the process, with\nthe libraries it shares with others and with "
-        "its share of them:\n\n"
-        f"| | time | memory | its share |\n|---|---|---|---|\n{rows}\n"
+        f"{MARKS[0]}\n`python benchmarks/sweep_overhead.py` runs {many['cells']:,} forests of one to five trees in one "
+        f"process\n({many['seconds_in_runs']:,.0f} s in the runs themselves, {1000 * many['around_a_run']:.0f} ms "
+        f"around each), on {result['cores']} cores (load {result['load']}). The memory is the peak of the process\n"
+        "with the libraries that it shares with others, and with its share of them. Until the runs are done and merged "
+        f"it is {many['rss_mib_until_merged']} MiB;\nthe rest is fits, figures and the page.\n\n"
+        f"| | time | memory | with its share |\n|---|---|---|---|\n{rows}\n"
         f"Around the training of small networks:\n\n| | beside each run | of its time |\n|---|---|---|\n{runs}\n"
     )
     if result["load"] > result["cores"]:
