@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -74,9 +74,7 @@ class MergedGraphs:
         the card reads those of a batch.
     """
 
-    def __init__(
-        self, store: GraphStore, *, device: torch.device, angles: bool, share: float = _SPECTRA_SHARE
-    ) -> None:
+    def __init__(self, store: GraphStore, *, device: torch.device, angles: bool, share: float = _SPECTRA_SHARE) -> None:
         self.device = device
         self.angles = angles
         self.index_type = torch.int64 if device.type == "cpu" else torch.int32
@@ -214,9 +212,11 @@ def _as_tensor(array: np.ndarray) -> Tensor:
 
 def _placed(spectra: Tensor, device: torch.device, share: float) -> Tensor:
     """Bring spectra where a card can read them; on the CPU they stay as they are."""
-    if device.type == "cuda" and spectra.nbytes > share * torch.cuda.mem_get_info(device)[0]:
-        return torch.empty(spectra.shape, dtype=spectra.dtype, pin_memory=True).copy_(spectra)
-    return spectra.to(device)
+    if device.type == "cpu":
+        return spectra
+    pinned = spectra.nbytes > share * torch.cuda.mem_get_info(device)[0]
+    where: dict[str, Any] = {"pin_memory": True} if pinned else {"device": device}
+    return torch.empty(spectra.shape, dtype=spectra.dtype, **where).copy_(spectra)
 
 
 def _orders(source: Tensor, target: Tensor, offset: Tensor, ends: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -224,15 +224,17 @@ def _orders(source: Tensor, target: Tensor, offset: Tensor, ends: Tensor) -> tup
 
     Links and rows are counted within their crystal; `offset` and `ends` (M + 1,) are the first of each crystal.
     """
-    crystals = torch.arange(len(offset) - 1, device=offset.device)
-    of_link = torch.repeat_interleave(crystals, offset.diff())
-    of_row = torch.repeat_interleave(crystals, ends.diff())
-    rows = torch.arange(len(of_row), device=offset.device)
-    sources, by_source = torch.sort(source + ends[of_link], stable=True)
-    begin = offset[of_row]
-    into = torch.searchsorted(target + ends[of_link], rows) - begin
-    out_of = torch.searchsorted(sources, rows) - begin
-    return by_source - offset[of_link], into, out_of
+    n_links = offset.diff()
+    row_of_crystal = torch.repeat_interleave(ends[:-1], n_links)
+    begin = torch.repeat_interleave(offset[:-1], ends.diff())
+    n_rows = len(begin)
+    sources = source + row_of_crystal
+    by_source = torch.sort(sources, stable=True).indices
+    into, out_of = (
+        torch.cumsum(count, 0) - count - begin
+        for count in (torch.bincount(rows, minlength=n_rows) for rows in (target + row_of_crystal, sources))
+    )
+    return by_source - torch.repeat_interleave(offset[:-1], n_links), into, out_of
 
 
 def room(graphs: MergedGraphs, rows: np.ndarray, batch_size: int) -> Shape:

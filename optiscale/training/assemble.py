@@ -10,7 +10,7 @@ import torch
 from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from optiscale.config import Study, Training
-from optiscale.datamodule import OpticalDataModule, batches_an_epoch
+from optiscale.datamodule import OpticalDataModule
 from optiscale.datamodule.chunks import ResidentDataModule
 from optiscale.dataset import OpticalDataset
 from optiscale.networks import count_parameters
@@ -31,9 +31,6 @@ from optiscale.training.options import RunOptions, Way, on_gpu
 from optiscale.training.record import validation_interval
 from optiscale.training.recorder import Recorder
 from optiscale.training.resident import ResidentModule
-
-#: steps of a run that pay for compiling: half a minute, in which the plain layers take a thousand steps
-CAPTURE_FROM = 1000
 
 
 @dataclass(frozen=True)
@@ -57,10 +54,7 @@ def assemble(study: Study, cell: Cell, dataset: OpticalDataset, options: RunOpti
     if model.training.precision == "64-true":
         network = network.double()  # Lightning does so after it has read a checkpoint, which would lose digits
     components, scalars = places(dataset.manifest, targets)
-    steps = model.training.length.steps or model.training.length.total * batches_an_epoch(
-        cell.D, model.training.batch_size
-    )
-    way = options.way or way_of(model.training, network, steps=steps, cut=options.micro_batch is not None)
+    way = options.way or way_of(model.training, network, cut=options.micro_batch is not None)
     module = (ResidentModule if way == "resident" else OpticalModule)(
         network,
         training=model.training,
@@ -85,7 +79,7 @@ def assemble(study: Study, cell: Cell, dataset: OpticalDataset, options: RunOpti
     )
 
 
-def way_of(training: Training, network: torch.nn.Module, *, steps: int, cut: bool = False) -> Way:
+def way_of(training: Training, network: torch.nn.Module, *, cut: bool = False) -> Way:
     """Say how a run is computed (see `Training.path`); the results are the same up to rounding.
 
     Parameters
@@ -94,17 +88,14 @@ def way_of(training: Training, network: torch.nn.Module, *, steps: int, cut: boo
         Its device and precision decide.
     network
         May have no fast form.
-    steps
-        Of the whole run: a short one ends before a captured step is compiled.
     cut
         Whether batches are cut into micro-batches, which only the plain way knows.
     """
     if training.path == "plain" or cut or why_not_fast(network) is not None:
         return "plain"
-    if on_gpu(training):
-        return "resident" if training.precision != "64-true" and steps >= CAPTURE_FROM else "plain"
-    # in bfloat16 a processor gains nothing by merged graphs, and sums over their rows would lose digits
-    return "plain" if training.precision == "bf16-mixed" else "merged"
+    # "resident" is for `optiscale bench` alone until it learns in float32 as the plain layers do
+    # (benchmarks/README.md); in bfloat16 a processor gains nothing by merged graphs, whose sums would lose digits
+    return "plain" if on_gpu(training) or training.precision == "bf16-mixed" else "merged"
 
 
 def cell_data(
