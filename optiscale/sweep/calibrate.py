@@ -26,7 +26,7 @@ from optiscale.training.run import quiet_lightning
 
 _SMALL = 8  # crystals of the first fit of a network
 _EPOCH = 3  # batches an epoch of a short fit
-_WARM_UP = 2  # steps that are not counted
+_WARM_UP = 2  # steps that are not counted, or the first third
 _STEPS = 100
 _FIT_S = 3.0
 
@@ -202,13 +202,13 @@ class _Stopwatch(pl.Callback):
         self.validated.append(_now(trainer) - self._began)
 
     def between(self, *, within: bool) -> float:
-        """Return the mean seconds of a step within an epoch, or of one that begins another; NaN if there is none."""
+        """Return the median seconds of a step within an epoch, or of one that begins another; NaN if there is none."""
         times = [
             (then.time - now.time) / (then.done - now.done)
-            for now, then in pairwise(self.marks[_WARM_UP:])
+            for now, then in pairwise(self.marks[max(_WARM_UP, len(self.marks) // 3) :])
             if (then.place > 0) == within and then.validations == now.validations
         ]
-        return statistics.mean(times) if times else math.nan
+        return statistics.median(times) if times else math.nan
 
     def before(self, began: float) -> float:
         """Return the seconds from a moment to the first step, and what the first steps take above the later ones."""

@@ -107,8 +107,11 @@ def queue_of(
 
 def told(queue: Queue, *, budget_s: float) -> Iterator[str]:
     """Say what a budget leaves out, a line a model and width."""
-    hours = f"{len(queue.cells)} runs fit into {clock(budget_s)}, the last ends after about {clock(queue.end)}"
-    yield f"{hours}; {len(queue.left_out)} are left out" if queue.left_out else f"all {hours}"
+    if queue.cells:
+        fit = f"{len(queue.cells)} runs fit into {clock(budget_s)}, the last ends after about {clock(queue.end)}"
+        yield f"{fit}; {len(queue.left_out)} are left out" if queue.left_out else f"all {fit}"
+    else:
+        yield f"no run fits into {clock(budget_s)}"
     groups: dict[tuple[str, int | None], dict[int, int]] = {}
     for cell in queue.left_out:
         sizes = groups.setdefault((cell.model, cell.width), {})
