@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import io
+import itertools
 import json
 import sqlite3
 import warnings
@@ -16,6 +18,8 @@ from optiscale.errors import UserError
 if TYPE_CHECKING:
     from ase import Atoms
 
+#: what ASE raises for a broken frame; its own XYZError is an OSError
+_BROKEN_FRAME = (OSError, KeyError, ValueError, IndexError, StopIteration, RuntimeError, TypeError)
 #: fields that name a material, the first that is there
 ID_FIELDS = ("id", "material_id")
 #: an id and its crystal, or why it is no use
@@ -49,18 +53,39 @@ def read_structures(path: Path) -> Iterator[Found]:
 
 
 def _extxyz(path: Path) -> Iterator[Found]:
-    from ase.io import iread
-    from ase.io.extxyz import XYZError
+    for place, lines in enumerate(_frames(path)):
+        try:
+            atoms = _read_frame("".join(lines))
+        except _BROKEN_FRAME as error:
+            reason = " ".join(str(error).split())
+            yield (
+                str(place),
+                UserError(f"{path}: frame {place} is not readable extended XYZ ({reason}); write it with ase.io.write"),
+            )
+            continue
+        yield _from_atoms(atoms, atoms.info, default=str(place))
 
-    frame = -1
-    try:
-        for frame, atoms in enumerate(iread(path, index=":", format="extxyz")):
-            yield _from_atoms(atoms, atoms.info, default=str(frame))
-    except (XYZError, KeyError, ValueError, IndexError, StopIteration, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"{path}: frame {frame + 1} is not readable extended XYZ ({reason}); write it with ase.io.write"
-        ) from error
+
+def _frames(path: Path) -> Iterator[list[str]]:
+    """Yield the lines of each frame; a broken one leaves the others readable as long as the numbers of atoms are."""
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        for place in itertools.count():
+            while (first := stream.readline()) and not first.strip():
+                pass  # empty lines between frames and at the end
+            if not first:
+                return
+            if not first.strip().isdigit():
+                raise UserError(
+                    f"{path}: frame {place} begins with {first.strip()[:40]!r}, not with its number of atoms; "
+                    "write the file with ase.io.write"
+                )
+            yield [first, *itertools.islice(stream, 1 + int(first))]
+
+
+def _read_frame(text: str) -> Atoms:
+    from ase.io import read
+
+    return read(io.StringIO(text), format="extxyz")
 
 
 def _ase_database(path: Path) -> Iterator[Found]:
