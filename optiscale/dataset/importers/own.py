@@ -181,6 +181,9 @@ class OwnData:
         return value
 
     def _refuse_unmatched(self) -> None:
+        broken = next((crystal for _, crystal in self.crystals if isinstance(crystal, UserError)), None)
+        if broken is not None and self.spectra:
+            raise broken  # one without an id matches nothing: the cause, not what follows from it
         lone = [name for name, _ in self.crystals if self.spectra and name not in self.spectra.by_id]
         parts = [
             f"{len(names)} {what} ({', '.join(names[:FIRST_FEW])}{', …' if len(names) > FIRST_FEW else ''})"

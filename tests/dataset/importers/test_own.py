@@ -213,20 +213,6 @@ def test_nothing_is_extrapolated(tmp_path: Path) -> None:
     assert [item for item, _ in imported.skipped] == ["nial"]
 
 
-def test_a_broken_frame_costs_that_frame_alone(tmp_path: Path) -> None:
-    long_table().to_csv(tmp_path / "s.csv", index=False)
-    path = as_extxyz(tmp_path)
-    whole = OwnData(path, [tmp_path / "s.csv"], name="set")
-    n = len(import_source(whole, tmp_path / "whole").dataset)
-    path.write_text(path.read_text().replace("Ti ", "Qq "))
-    with pytest.raises(UserError, match=r"own\.extxyz: frame 2 .*Qq"):
-        OwnData(path, [tmp_path / "s.csv"], name="set")
-    source = OwnData(path, [tmp_path / "s.csv"], name="set", skip_bad=True)
-    imported = import_source(source, tmp_path / "set", skip_bad=True)
-    assert len(imported.dataset) == n - 1
-    assert any("frame 2" in reason for _, reason in imported.skipped)
-
-
 def test_a_grid_that_is_not_uniform_needs_one(tmp_path: Path) -> None:
     long_table((ENERGY**2,) * 3).to_csv(tmp_path / "s.csv", index=False)
     with pytest.raises(
