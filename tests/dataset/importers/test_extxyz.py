@@ -10,7 +10,8 @@ import pytest
 from ase.build import bulk
 from ase.io import write
 
-from optiscale.dataset.importers import OwnData, import_source
+from optiscale.dataset.importers.build import import_source
+from optiscale.dataset.importers.own import OwnData
 from optiscale.errors import UserError
 
 ENERGY = np.linspace(0.0, 2.0, 5)
@@ -43,8 +44,8 @@ def test_it_costs_itself_alone(tmp_path: Path) -> None:
 
 
 def test_a_number_of_atoms_that_is_none_is_named(tmp_path: Path) -> None:
-    path, _ = files(tmp_path)
+    path, spectra = files(tmp_path)
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines[:3], "many", *lines[4:]]))
     with pytest.raises(UserError, match=r"frame 1 begins with 'many', not with its number of atoms"):
-        OwnData(path, name="set")
+        OwnData(path, [spectra], name="set")
