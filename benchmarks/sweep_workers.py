@@ -28,7 +28,7 @@ DOCUMENT = FOLDER.parent / "docs" / "planning.md"
 MARKS = "<!-- benchmarks/sweep_workers.py -->\n", "<!-- end of workers -->"
 STUDY = FOLDER.parent / "experiments" / "demo.yaml"
 #: what may differ between two runs of a cell
-PASSING = ["wall_s", "validation_s", "graphs_per_s", "peak_memory_mb", "recorded_at"]
+PASSING = ["wall_s", "validation_s", "graphs_per_s", "peak_memory_mb", "recorded_at", "git_commit"]
 
 
 def main() -> None:
