@@ -40,6 +40,8 @@ def batch_norm_relu(norm: BatchNorm, x: Tensor, rows: Rows) -> Tensor:
         return functional.relu(functional.batch_norm(x, mean, var, weight, bias, eps=module.eps))
     if rows.weight is None:
         raise ValueError("batch norm in training needs the weights of the rows")
+    if not (x.is_cuda or torch.compiler.is_compiling()):
+        return _on_the_host(module, x, rows.weight, float(rows.n))
     out, batch_mean, batch_var = _BatchNormReLU.apply(x, weight, bias, mean, var, rows.weight, rows.n, module.eps)
     with torch.no_grad():
         momentum = torch.where(rows.n > 1, module.momentum, 0.0).to(mean.dtype)
@@ -47,6 +49,20 @@ def batch_norm_relu(norm: BatchNorm, x: Tensor, rows: Rows) -> Tensor:
         next_mean.copy_(mean.lerp(batch_mean, momentum))
         next_var.copy_(var.lerp(batch_var * (rows.n / (rows.n - 1).clamp(min=1.0)), momentum))
         module.num_batches_tracked.add_(1)
+    return out
+
+
+def _on_the_host(module: Any, x: Tensor, weight: Tensor, n: float) -> Tensor:
+    """Do the same where the number of rows can be asked for without waiting, in half as many operations."""
+    mean, var = module.running_mean, module.running_var
+    module.num_batches_tracked.add_(1)
+    if n <= 1:
+        return functional.relu(functional.batch_norm(x, mean, var, module.weight, module.bias, eps=module.eps))
+    share = (weight / n).to(module.weight.dtype)
+    out, batch_mean, batch_var = _HostBatchNormReLU.apply(x, module.weight, module.bias, share, module.eps)
+    with torch.no_grad():
+        mean.lerp_(batch_mean, module.momentum)
+        var.lerp_(batch_var.mul_(n / (n - 1)), module.momentum)
     return out
 
 
@@ -114,6 +130,33 @@ class _BatchNormReLU(Function):
         d_gain = (passed * normed).sum(0)
         d_x = (gain * inverse) * (passed - share.unsqueeze(1) * (d_bias + normed * d_gain))
         return d_x.to(x.dtype), d_gain, d_bias, None, None, None, None, None
+
+
+class _HostBatchNormReLU(Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, gain: Tensor, bias: Tensor, share: Tensor, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        lifted = at_least_float32(x)
+        mean = share @ lifted
+        centred = lifted - mean
+        var = share @ centred.square()
+        inverse = torch.rsqrt(var + eps)
+        out = torch.addcmul(bias, centred, inverse * gain).relu_().to(x.dtype)
+        ctx.save_for_backward(centred, out, gain, inverse, share)
+        ctx.mark_non_differentiable(mean, var)
+        return out, mean, var
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        centred, out, gain, inverse, share = ctx.saved_tensors
+        passed = at_least_float32(torch.ops.aten.threshold_backward(grad, out, 0.0))
+        normed = centred * inverse
+        d_bias = passed.sum(0)
+        d_gain = (passed * normed).sum(0)
+        both = torch.addcmul(d_bias, normed, d_gain)
+        d_x = torch.addcmul(passed, share.unsqueeze(1), both, value=-1.0).mul_(gain * inverse)
+        return d_x.to(grad.dtype), d_gain, d_bias, None, None
 
 
 class _CrystalNorm(Function):
