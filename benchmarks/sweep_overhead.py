@@ -100,7 +100,6 @@ def ten_thousand(source: Path, folder: Path, seeds: int) -> dict[str, Any]:
     one.write_text(yaml.safe_dump(trivial(source, list(range(seeds)))))
     two.write_text(yaml.safe_dump(trivial(source, [seeds])))
     parts = {
-        "import": Command("--help"),
         "plan": Command("grid", one, "--dry-run", "--out", folder / "one"),
         "run": Command("grid", one, "--out", folder / "one"),
         "plan again": Command("grid", one, "--dry-run", "--out", folder / "one"),
