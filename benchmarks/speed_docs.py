@@ -2,8 +2,8 @@
 
     python benchmarks/speed_docs.py
 
-Reads speed_cpu.json, speed_h200.json and their displaced siblings in benchmarks/results; the page names the commands
-that make them.
+Reads speed_cpu.json, speed_h200.json, their displaced siblings and demo_speed.json in benchmarks/results; the page names
+the commands that make them.
 """
 
 from __future__ import annotations
@@ -46,6 +46,19 @@ def _cpu(symmetric: dict[str, Any], displaced: dict[str, Any]) -> str:
         "| | atoms | edges | angles |\n|---|---|---|---|",
     ]
     return "\n".join(["", *head, *lines, *_tables(symmetric, displaced), "", ""])
+
+
+def _demo() -> str:
+    found = read_json(FOLDER / "results" / "demo_speed.json")
+    seconds, ratio = found["seconds"], found["ratio"]
+    each = ", ".join(
+        f"{row['model']} {row['width']}: {row['plain_ms']:.0f} and {row['auto_ms']:.0f}" for row in found["rows"]
+    )
+    return (
+        f"The demo study takes {seconds['plain']:.0f} s of a processor with the plain path, {seconds['auto']:.0f} s with "
+        f"ours, a ratio of {ratio:.2f} (both with Lightning, one thread a run; milliseconds a step with its share of the "
+        f"validations: {each})."
+    )
 
 
 def _card(symmetric: dict[str, Any], displaced: dict[str, Any]) -> str:
