@@ -2,8 +2,8 @@
 
     python benchmarks/speed_docs.py
 
-Reads speed_cpu.json, speed_h200.json, their displaced siblings and demo_speed.json in benchmarks/results; the page names
-the commands that make them.
+Reads speed_cpu.json, speed_h200.json, their displaced siblings and demo_speed.json in benchmarks/results; the page
+names the commands that make them.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ def _demo() -> str:
         f"{row['model']} {row['width']}: {row['plain_ms']:.0f} and {row['auto_ms']:.0f}" for row in found["rows"]
     )
     return (
-        f"The demo study takes {seconds['plain']:.0f} s of a processor with the plain path, {seconds['auto']:.0f} s with "
-        f"ours, a ratio of {ratio:.2f} (both with Lightning, one thread a run; milliseconds a step with its share of the "
-        f"validations: {each})."
+        f"The demo study takes {seconds['plain']:.0f} s of a processor with the plain path, {seconds['auto']:.0f} s "
+        f"with ours, a ratio of {ratio:.2f} (both with Lightning, one thread a run; milliseconds a step with its share "
+        f"of the validations: {each})."
     )
 
 
