@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from optiscale.bench.roofline import roofline_rate
 from optiscale.bench.table import markdown
 from optiscale.io import atomic_write, read_json
 
@@ -18,6 +19,12 @@ FOLDER = Path(__file__).parent
 PAGE = FOLDER / "README.md"
 MARKS = "<!-- benchmarks/speed_docs.py: {} -->\n", "<!-- end -->"
 ROWS = ("atom", "edge", "angle")
+#: ratios in training that were aimed at on one H200, and the share of the roofline from this width on
+TARGETS = {
+    "2B-TC": {16: 30, 32: 30, 64: 30, 128: 30, 256: 25, 1024: 8},
+    "3B-TC": {16: 20, 64: 12, 256: 8, 1024: 4},
+}
+ROOFLINE = (256, 0.5)
 
 
 def filled() -> str:
@@ -68,7 +75,24 @@ def _card(symmetric: dict[str, Any], displaced: dict[str, Any]) -> str:
         f"each) takes {hours['fast']:.1f} hours at these rates, {hours['plain']:.0f} with the plain path."
     )
     rates = f"Measured on the card: {symmetric['matrix_tflops']:.0f} TFLOP/s, {symmetric['copy_tbytes']:.1f} TB/s."
-    return "\n".join([*_tables(symmetric, displaced), "", f"{rates} {grid}", "", ""])
+    return "\n".join([*_tables(symmetric, displaced), "", f"{rates} {grid}", "", *_targets(symmetric), "", ""])
+
+
+def _targets(found: dict[str, Any]) -> list[str]:
+    """Set what was reached beside what was aimed at."""
+    lines = ["| network, width | ratio aimed at | reached | |", "|---|---|---|---|"]
+    rates = {"tflops": found["matrix_tflops"], "tbytes": found["copy_tbytes"]}
+    shares = []
+    for row in found["rows"]:
+        target = TARGETS.get(row["model"], {}).get(row["width"])
+        ratio = row["fast_train"] / row["plain_train"]
+        if target is not None:
+            verdict = "" if ratio >= target else "**missed**"
+            lines.append(f"| {row['model']} {row['width']} | {target} | {ratio:.1f} | {verdict} |")
+        if row["width"] >= ROOFLINE[0]:
+            shares.append(row["fast_train"] / roofline_rate(row, **rates))
+    aim = f"From width {ROOFLINE[0]} on, above {100 * ROOFLINE[1]:.0f} % of the roofline was aimed at"
+    return [*lines, "", f"{aim}; reached: {100 * min(shares):.0f} to {100 * max(shares):.0f} %."]
 
 
 def _tables(symmetric: dict[str, Any], displaced: dict[str, Any]) -> list[str]:

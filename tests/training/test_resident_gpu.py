@@ -26,7 +26,7 @@ NETWORKS = {"2B": ("OptiMetal2B", "TC"), "CGC": ("OptiMetal2B", "CGC"), "3B": ("
 EPOCHS = 12
 #: captured steps in float32 lower the loss more slowly than the plain layers' do, by a fifth of the way in ten epochs;
 #: why is not known, and studies do not take them (`optiscale.training.assemble.way_of`)
-SLOWER = pytest.mark.xfail(reason="captured float32 steps learn more slowly; cause unknown")
+SLOWER = pytest.mark.xfail(reason="captured float32 steps learn more slowly; cause unknown", strict=True)
 PRECISIONS = ["bf16-mixed", pytest.param("32-true", marks=SLOWER)]
 
 
@@ -63,14 +63,14 @@ def test_a_captured_run_learns_as_the_plain_layers_do(shelf, tmp_path, model, pr
     study = study_of(precision=precision)
     plain, ours = (curve_of(study, shelf, tmp_path / way, way=way, model=model) for way in ("plain", "resident"))
     assert ours["step"].tolist() == plain["step"].tolist()
-    rounding = 0.03 if precision == "32-true" else 0.05
+    rounding = 0.02 if precision == "32-true" else 0.05
     for column in ("val_loss", "train_loss"):
         np.testing.assert_allclose(ours[column], plain[column], rtol=rounding)
     assert ours["val_loss"].iloc[-1] < 0.95 * ours["val_loss"].iloc[0]
 
 
 @pytest.mark.parametrize("compile_", [False, True])
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("precision", ["bf16-mixed", "32-true"])
 def test_captured_steps_move_the_weights_as_eager_ones_do(shelf, precision, compile_):
     store = GraphStore.open(shelf, cutoff=5.5, angle_cutoff=4.0)
     device = torch.device("cuda")
