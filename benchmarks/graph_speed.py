@@ -23,13 +23,14 @@ import joblib
 import numpy as np
 import psutil
 from cache import machine, memory
+from pages import fill
 from pymatgen.core import Structure
 
 from optiscale.bench.data import bench_dataset
 from optiscale.dataset import OpticalDataset
 from optiscale.graphs import build
 from optiscale.graphs.crystal import CrystalGraph, crystal_graphs
-from optiscale.io import atomic_write, read_json, write_json
+from optiscale.io import read_json, write_json
 from optiscale.sweep.progress import track_rows
 
 RESULTS = Path(__file__).parent / "results" / "graph_speed.json"
@@ -183,9 +184,7 @@ def document(content: dict[str, Any]) -> None:
         + ", ".join(f"{k} {v}" for k, v in content["versions"].items())
         + ".",
     ]
-    before, rest = PAGE.read_text(encoding="utf-8").split(MARKS[0])
-    with atomic_write(PAGE, "w") as stream:
-        stream.write(f"{before}{MARKS[0]}\n" + "\n".join(lines) + f"\n\n{MARKS[1]}{rest.split(MARKS[1], 1)[1]}")
+    fill(PAGE, MARKS, "\n" + "\n".join(lines) + "\n\n")
 
 
 def main() -> None:

@@ -20,12 +20,13 @@ import pandas as pd
 import pytorch_lightning as pl
 import torch
 from cache import machine
+from pages import fill
 
 from optiscale.config import Study, parse_study
 from optiscale.dataset import OpticalDataset
 from optiscale.dataset.source import open_source
 from optiscale.figures.style import BLACK, BLUE, ORANGE, TWO_COLUMNS, new_figure, paper_style, save_figure
-from optiscale.io import atomic_write, read_json, write_json
+from optiscale.io import read_json, write_json
 from optiscale.training import Cell, RunOptions, run_cell
 from optiscale.training.assemble import Way, assemble
 
@@ -202,9 +203,7 @@ def document() -> None:
                 ]
                 lines.append(f"| {' | '.join(cells)} |")
         lines += ["", f"![Losses of both paths](fast-path/{path.stem}.png)", ""]
-    before, rest = PAGE.read_text(encoding="utf-8").split(MARKS[0])
-    with atomic_write(PAGE, "w") as stream:
-        stream.write(f"{before}{MARKS[0]}" + "\n".join(lines) + f"\n{MARKS[1]}{rest.split(MARKS[1], 1)[1]}")
+    fill(PAGE, MARKS, "\n".join(lines) + "\n")
 
 
 def main() -> None:

@@ -26,12 +26,13 @@ import numpy as np
 import torch
 from cache import machine, memory
 from loss_curves import study_of
+from pages import fill
 
 from optiscale.bench.data import bench_dataset
 from optiscale.dataset import OpticalDataset
 from optiscale.dataset.source import open_source
 from optiscale.graphs import GraphStore, MergedGraphs
-from optiscale.io import atomic_write, read_json, write_json
+from optiscale.io import read_json, write_json
 from optiscale.training import Cell, RunOptions
 from optiscale.training.assemble import assemble
 from optiscale.training.losses import batch_losses
@@ -174,9 +175,7 @@ def document() -> None:
             *(f"| {name} | {loss:.7f} | {found['change'][name]:+.1e} |" for name, loss in found["L_val"].items()),
             "",
         ]
-    before, rest = PAGE.read_text(encoding="utf-8").split(MARKS[0])
-    with atomic_write(PAGE, "w") as stream:
-        stream.write(f"{before}{MARKS[0]}" + "\n".join(lines) + f"\n{MARKS[1]}{rest.split(MARKS[1], 1)[1]}")
+    fill(PAGE, MARKS, "\n".join(lines) + "\n")
 
 
 def measure(folder: Path, n: int, device: str) -> dict[str, Any]:

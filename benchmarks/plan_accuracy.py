@@ -18,9 +18,10 @@ from typing import Any
 
 import pandas as pd
 import yaml
+from pages import fill
 
 from optiscale.config import Study, load_study
-from optiscale.io import atomic_write, read_json, write_json
+from optiscale.io import read_json, write_json
 from optiscale.sweep.forecast import Forecast, forecast
 from optiscale.sweep.history import History
 from optiscale.training import Cell
@@ -114,17 +115,14 @@ def from_other_sizes(study: Study, runs: pd.DataFrame) -> list[float]:
 def document(result: dict[str, Any]) -> None:
     """Fill the table of the page."""
     parts = [
-        f"{MARKS[0]}\n`python benchmarks/plan_accuracy.py` plans and runs a part of the demo ({result['steps']} steps, "
+        f"\n`python benchmarks/plan_accuracy.py` plans and runs a part of the demo ({result['steps']} steps, "
         f"on {result['cores']} cores, load {result['load']}):\n"
     ]
     for name, study in result["studies"].items():
         parts += [said(name, study), *(line(cell) for cell in study["cells"])]
     if result["load"] > result["cores"]:
         parts.append("\nThe machine computed other things meanwhile, so that the times are rough.\n")
-    page = DOCUMENT.read_text(encoding="utf-8")
-    before, _, rest = page.partition(MARKS[0])
-    with atomic_write(DOCUMENT, "w") as stream:
-        stream.write(before + "".join(parts) + MARKS[1] + rest.partition(MARKS[1])[2])
+    fill(DOCUMENT, MARKS, "".join(parts))
 
 
 def said(name: str, study: dict[str, Any]) -> str:

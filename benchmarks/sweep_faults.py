@@ -18,9 +18,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from faults import Program, dask_cluster, faulty_study, study_file, survive, undisturbed
+from pages import fill
 from small import make_dataset
 
-from optiscale.io import atomic_write, read_json, write_json
+from optiscale.io import read_json, write_json
 
 RESULT = Path(__file__).parent / "results" / "sweep_faults.json"
 DOCUMENT = Path(__file__).parents[1] / "docs" / "sweeps.md"
@@ -41,7 +42,7 @@ def document(result: dict[str, Any]) -> None:
     table = {kind: " | ".join(str(of[name]) for name in columns) for kind, of in result["of"].items()}
     rows = "".join(f"| {kind} | {cells} s |\n" for kind, cells in table.items())
     text = (
-        f"{MARKS[0]}`python benchmarks/sweep_faults.py` kills workers, schedulers and whole programs with SIGKILL at "
+        f"`python benchmarks/sweep_faults.py` kills workers, schedulers and whole programs with SIGKILL at "
         "random times in\nstudies of six runs on two workers, lets each study end, and compares every record with that "
         f"of an undisturbed run.\nOn {result['cores']} cores (load {result['load']}):\n\n"
         "| killed | times | runs lost | runs begun again | time lost a kill |\n|---|---|---|---|---|\n"
@@ -49,10 +50,7 @@ def document(result: dict[str, Any]) -> None:
     )
     if result["load"] > result["cores"]:
         text += "The machine computed other things meanwhile, so that the times are rough; the counts are not.\n"
-    page = DOCUMENT.read_text(encoding="utf-8")
-    before, _, rest = page.partition(MARKS[0])
-    with atomic_write(DOCUMENT, "w") as stream:
-        stream.write(before + text + MARKS[1] + rest.partition(MARKS[1])[2])
+    fill(DOCUMENT, MARKS, text)
 
 
 def measure() -> None:

@@ -23,9 +23,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import psutil
 import yaml
+from pages import fill
 from small import make_dataset, study_content
 
-from optiscale.io import atomic_write, read_json, write_json
+from optiscale.io import read_json, write_json
 
 RESULT = Path(__file__).parent / "results" / "sweep_overhead.json"
 DOCUMENT = Path(__file__).parents[1] / "docs" / "planning.md"
@@ -195,7 +196,7 @@ def document(result: dict[str, Any]) -> None:
         for kind in kinds.values()
     )
     text = (
-        f"{MARKS[0]}\n`python benchmarks/sweep_overhead.py` runs {many['cells']:,} forests of one to five trees in one "
+        f"\n`python benchmarks/sweep_overhead.py` runs {many['cells']:,} forests of one to five trees in one "
         f"process\n({many['seconds_in_runs']:,.0f} s in the runs themselves, {1000 * many['around_a_run']:.0f} ms "
         f"around each), on {result['cores']} cores (load {result['load']}). The memory is the peak of the process\n"
         "with the libraries that it shares with others, and with its share of them. Until the runs are done and merged "
@@ -205,10 +206,7 @@ def document(result: dict[str, Any]) -> None:
     )
     if result["load"] > result["cores"]:
         text += "The machine computed other things meanwhile, so that the times are rough.\n"
-    page = DOCUMENT.read_text(encoding="utf-8")
-    before, _, rest = page.partition(MARKS[0])
-    with atomic_write(DOCUMENT, "w") as stream:
-        stream.write(before + text + MARKS[1] + rest.partition(MARKS[1])[2])
+    fill(DOCUMENT, MARKS, text)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,9 @@ from typing import Any
 
 import pandas as pd
 import yaml
+from pages import fill
 
-from optiscale.io import atomic_write, read_json, write_json
+from optiscale.io import read_json, write_json
 
 FOLDER = Path(__file__).parent
 RESULT = FOLDER / "results" / "sweep_workers.json"
@@ -84,7 +85,7 @@ def document(result: dict[str, Any]) -> None:
     """Fill the line of the page."""
     seconds = result["seconds"]
     text = (
-        f"{MARKS[0]}\n`python benchmarks/sweep_workers.py` runs the demo with one seed and {result['steps']} steps "
+        f"\n`python benchmarks/sweep_workers.py` runs the demo with one seed and {result['steps']} steps "
         f"({result['runs']} runs) on one local worker and on two, with\n{result['cores']} cores: {seconds['1']:.0f} s "
         f"and {seconds['2']:.0f} s from the first run's begin to the last one's end. That is {result['ratio']:.2f} "
         "times as fast. "
@@ -92,10 +93,7 @@ def document(result: dict[str, Any]) -> None:
     )
     if result["load"] > 0.5:
         text += f"The machine computed other things meanwhile (load {result['load']}), so that the ratio is rough.\n"
-    page = DOCUMENT.read_text(encoding="utf-8")
-    before, _, rest = page.partition(MARKS[0])
-    with atomic_write(DOCUMENT, "w") as stream:
-        stream.write(before + text + MARKS[1] + rest.partition(MARKS[1])[2])
+    fill(DOCUMENT, MARKS, text)
 
 
 if __name__ == "__main__":

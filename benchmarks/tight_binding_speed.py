@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from pages import fill
 
 from optiscale.dataset.tight_binding import build_tight_binding
-from optiscale.io import atomic_write, read_json, write_json
+from optiscale.io import read_json, write_json
 from optiscale.spectra.tight_binding.engine import SPACING, VERSION
 
 RESULT = Path(__file__).parent / "results" / "tight_binding_speed.json"
@@ -83,10 +84,7 @@ def document(rows: list[dict[str, Any]]) -> None:
             f"| {row['n']:,} | {name} | {row['workers']} | {row['seconds']:.0f} | {row['seconds_to_first']:.0f} "
             f"| {row['engine_version']} |"
         )
-    before, rest = DOCUMENT.read_text(encoding="utf-8").split(MARKS[0])
-    after = rest.split(MARKS[1], 1)[1]
-    with atomic_write(DOCUMENT, "w") as stream:
-        stream.write(f"{before}{MARKS[0]}" + "\n".join(table) + f"\n{MARKS[1]}{after}")
+    fill(DOCUMENT, MARKS, "\n".join(table) + "\n")
 
 
 def main() -> None:
