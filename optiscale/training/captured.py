@@ -124,12 +124,12 @@ def _copy(into: Sequence[Tensor], values: Sequence[Tensor]) -> None:
 
 
 def mean_loss(network: nn.Module, batch: FlatBatch, components: list[int], scalars: list[int]) -> Tensor:
-    """Mean loss of a batch."""
+    """Mean loss of the crystals of a batch, in the units of the targets: () float32."""
     return (_losses(network, batch, components, scalars).sum(dim=0) * batch.crystal_weight).sum() / batch.n_crystals
 
 
 def loss_sums(network: nn.Module, batch: FlatBatch, components: list[int], scalars: list[int]) -> Tensor:
-    """Sum both losses over a batch: (2,) float64."""
+    """Sum the losses of spectra and of scalars over a batch: (2,) float64, in the units of the targets."""
     return (_losses(network, batch, components, scalars).double() * batch.crystal_weight).sum(dim=1)
 
 
