@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import torch
-from safetensors.torch import load_file
 
 from optiscale.config import RESOLVED, Study, load_study
 from optiscale.datamodule import rows_of
@@ -21,6 +20,9 @@ from optiscale.networks import TargetSpec
 from optiscale.training import Cell, cell_hash, make_network, target_spec
 from optiscale.training.baseline import fit_baseline, true_targets
 from optiscale.training.record import RECORD, WEIGHTS
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,10 @@ def predict(run: Path, *, part: Part) -> Predictions:
     if len(rows) == 0:
         raise UserError(f"{dataset.folder}: the {part} part is empty; evaluate another part")
     if study.models[cell.model].baseline is not None:
-        said = fit_baseline(study, cell, dataset).predict(rows)
+        said = fit_baseline(study, cell, dataset, threads=study.sweep.threads).predict(rows)
     else:
+        from safetensors.torch import load_file
+
         network = make_network(study, cell, targets)
         network.load_state_dict(load_file(run / WEIGHTS))
         said = _say(study, cell, dataset, network.eval(), part)
@@ -137,19 +141,21 @@ def _read_run(run: Path) -> tuple[Study, Cell, dict[str, object]]:
     return study, cell, record
 
 
-@torch.no_grad()
 def _say(
     study: Study, cell: Cell, dataset: OpticalDataset, network: torch.nn.Module, part: Part
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Return the network's spectra (B, n_omega, C) and scalars (B, S) of a part."""
-    from optiscale.training.assemble import cell_data  # Lightning: of no use to the page of a baseline
+    import torch
+
+    from optiscale.training.assemble import cell_data  # torch and Lightning: of no use to the page of a baseline
 
     data = cell_data(study, cell, dataset, network)
     data.setup()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device)
     loader = data.test_dataloader() if part == "test" else data.val_dataloader()
-    outputs = [network(batch.to(device)) for batch in loader]
+    with torch.no_grad():
+        outputs = [network(batch.to(device)) for batch in loader]
     spectra = [output.spectrum.float().cpu() for output in outputs if output.spectrum is not None]
     scalars = [output.scalars.float().cpu() for output in outputs if output.scalars is not None]
     return torch.cat(spectra).numpy() if spectra else None, torch.cat(scalars).numpy() if scalars else None

@@ -6,21 +6,20 @@ import os
 from collections.abc import Mapping, Sequence
 
 import psutil
-import torch
 
 from optiscale.baselines import magpie_features
 from optiscale.baselines.cost import BaselineRates, measure_baseline, memory_mb
 from optiscale.config import Study
 from optiscale.datamodule import rows_of
 from optiscale.dataset import OpticalDataset
-from optiscale.graphs import GraphStore
 from optiscale.networks import TargetSpec
 from optiscale.sweep.cost import UNKNOWN, Cost, Key, Rates, work_of
 from optiscale.sweep.history import History
 from optiscale.sweep.plan import PlannedCell, has_networks
 from optiscale.sweep.progress import track_rows
-from optiscale.sweep.published import MANIFEST, N_VALIDATION, SOURCE, guess
+from optiscale.sweep.published import MANIFEST, N_VALIDATION
 from optiscale.training import Cell, target_spec
+from optiscale.training.baseline import torch_threads
 from optiscale.training.cell import baseline_config
 
 #: seconds that the measurement may take: of a plan that somebody waits for, and of an order and a time left
@@ -30,6 +29,8 @@ PLAN_S, RUN_S = 120.0, 5.0
 def prepare(study: Study, cells: Sequence[Cell], dataset: OpticalDataset) -> None:
     """Build the graphs and the features that cells need, with a bar, unless they are cached."""
     if has_networks(study, cells):
+        from optiscale.graphs import GraphStore
+
         cutoffs = {"cutoff": study.graph.cutoff, "angle_cutoff": study.graph.angle_cutoff}
         GraphStore.open(dataset, **cutoffs, track=track_rows("graphs"))
     if not all(has_networks(study, [cell]) for cell in cells):
@@ -67,13 +68,15 @@ def costs_of(
     unknown = [one for one in cells if one.cell not in known]
     if not unknown:
         return [known[one.cell] for one in cells]
-    torch.set_num_threads(threads_of(study))
     n_validation = len(rows_of(dataset, study.data)["validation"])
     networks = [one for one in unknown if study.models[one.cell.model].baseline is None]
     rates: dict[Key, Rates] = {}
     if networks:
+        import torch
+
         from optiscale.sweep.calibrate import calibrate
 
+        torch.set_num_threads(threads_of(study))
         rates = calibrate(study, networks, dataset, n_validation=n_validation, limit_s=limit_s)
     targets = {name: target_spec(model, dataset.manifest) for name, model in study.models.items()}
     known |= _costs(study, unknown, targets, rates, n_validation=n_validation, source="measured")
@@ -82,6 +85,10 @@ def costs_of(
 
 def costs_without_data(study: Study, cells: Sequence[PlannedCell]) -> list[Cost]:
     """Estimate what each cell takes on a data set with the published statistics."""
+    import torch
+
+    from optiscale.sweep.guess import SOURCE, guess
+
     torch.set_num_threads(threads_of(study))
     targets = {name: target_spec(model, MANIFEST) for name, model in study.models.items()}
     rates = guess(study, cells, targets)
@@ -98,7 +105,7 @@ def _costs(
     n_validation: int,
     source: str,
 ) -> dict[Cell, Cost]:
-    baselines: dict[Key, BaselineRates] = {}
+    baselines: dict[str, BaselineRates] = {}
     groups: dict[tuple[Key, int], Cost] = {}
     costs = {}
     for cell in (one.cell for one in cells):
@@ -117,18 +124,17 @@ def _baseline(
     study: Study,
     cell: Cell,
     targets: TargetSpec,
-    measured: dict[Key, BaselineRates],
+    measured: dict[str, BaselineRates],
     n_validation: int,
     source: str,
 ) -> Cost:
     """Estimate a baseline from fits to random numbers; its memory is counted."""
     config = baseline_config(study, cell)
     sizes = {"n_values": targets.n_omega * len(targets.components), "n_scalars": len(targets.scalars)}
-    key = (cell.model, cell.width)
-    if key not in measured:
-        measured[key] = measure_baseline(config, **sizes, threads=torch.get_num_threads())
+    if cell.model not in measured:  # the rates are those of a tree
+        measured[cell.model] = measure_baseline(config, **sizes, threads=threads_of(study))
     here = psutil.Process().memory_info().rss / 2**20
-    seconds = measured[key].estimate(config, D=cell.D, n_validation=n_validation)
+    seconds = measured[cell.model].estimate(config, D=cell.D, n_validation=n_validation)
     return Cost(seconds, here + memory_mb(config, D=cell.D, **sizes), source)
 
 
@@ -136,4 +142,4 @@ def threads_of(study: Study) -> int:
     """Return the torch threads of a run: the study's, else torch's own in this process, else those of a worker."""
     if study.sweep.threads is not None:
         return study.sweep.threads
-    return torch.get_num_threads() if study.sweep.workers == 1 else int(os.environ.get("OMP_NUM_THREADS", "1"))
+    return torch_threads() if study.sweep.workers == 1 else int(os.environ.get("OMP_NUM_THREADS", "1"))

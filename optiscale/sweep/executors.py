@@ -16,8 +16,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from optiscale.config import Cluster
 from optiscale.errors import UserError
 
@@ -170,6 +168,8 @@ def pins(place: int, workers: int) -> dict[str, str]:
     place, workers
         Which worker of how many on this machine.
     """
+    import torch
+
     environment = {}
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     share = len(cores) // workers

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from optiscale.config import RESOLVED, Study, load_study
 from optiscale.errors import UserError
@@ -21,7 +20,7 @@ from optiscale.sweep.records import read_record
 from optiscale.training import Cell
 from optiscale.training.cell import baseline_config, network_config
 from optiscale.training.options import on_gpu
-from optiscale.training.record import RECORD, versions_of
+from optiscale.training.record import RECORD, cpu_name, versions_of
 
 #: how far beyond the batches of earlier runs their times are trusted
 _BEYOND = 1.5
@@ -113,11 +112,15 @@ class History:
 
     @property
     def _cpu(self) -> str:
-        return f"cpu, {self.threads} threads"
+        return cpu_name(self.threads)
 
     def _device(self, study: Study, cell: Cell) -> str:
         model = study.models[cell.model]
-        return torch.cuda.get_device_name() if model.baseline is None and on_gpu(model.training) else self._cpu
+        if model.baseline is not None or not on_gpu(model.training):
+            return self._cpu
+        import torch
+
+        return torch.cuda.get_device_name()
 
     def _versions(self, study: Study, cell: Cell) -> str:
         return versions_of(study.models[cell.model])

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 
 import psutil
-import torch
 
 from optiscale.config import Study
 from optiscale.training import Cell
@@ -26,6 +25,8 @@ def memory_notes(study: Study, cells: Sequence[tuple[Cell, float]]) -> list[str]
     notes = []
     on_cards = [one for one in cells if _on_card(study, one[0])]
     if on_cards:
+        import torch
+
         room = torch.cuda.get_device_properties(0).total_memory / 2**20
         beside = -(-study.sweep.workers // torch.cuda.device_count())
         notes += _notes(on_cards, room, beside, f"the card ({torch.cuda.get_device_name()})")
@@ -36,7 +37,11 @@ def memory_notes(study: Study, cells: Sequence[tuple[Cell, float]]) -> list[str]
 
 def _on_card(study: Study, cell: Cell) -> bool:
     model = study.models[cell.model]
-    return model.baseline is None and on_gpu(model.training) and torch.cuda.is_available()
+    if model.baseline is not None or not on_gpu(model.training):
+        return False
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def _notes(cells: Sequence[tuple[Cell, float]], room: float, beside: int, where: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from json import JSONDecodeError
 from pathlib import Path
@@ -112,7 +113,9 @@ def _whole(path: Path) -> bool:
 
 def records_of(cells: Sequence[Cell], out: Path) -> dict[Cell, dict[str, Any]]:
     """Read the records of the cells that have one."""
-    found = ((cell, read_record(cell_folder(out, cell))) for cell in cells)
+    folder = out / "cells"
+    begun = {one.name for one in os.scandir(folder)} if folder.exists() else set()  # one question, not ten thousand
+    found = ((cell, read_record(folder / cell.id)) for cell in cells if cell.id in begun)
     return {cell: record for cell, record in found if record is not None}
 
 

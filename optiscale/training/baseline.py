@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from optiscale.baselines import MagpieBaseline, magpie_features
 from optiscale.config import Study
@@ -17,7 +16,7 @@ from optiscale.dataset import OpticalDataset
 from optiscale.dataset.split import Part
 from optiscale.networks import TargetSpec
 from optiscale.training.cell import Cell, baseline_config, parameters_of, places, target_spec
-from optiscale.training.record import device_name, peak_memory_mb, reset_peak_memory
+from optiscale.training.record import cpu_name, peak_memory_mb, reset_peak_memory
 
 _CHUNK = 1024  # materials judged at once: their spectra are float64
 
@@ -76,27 +75,34 @@ def true_targets(
     return spectrum, np.asarray(dataset.scalars[rows])[:, scalars] if scalars else None
 
 
-def fit_baseline(study: Study, cell: Cell, dataset: OpticalDataset) -> FittedBaseline:
-    """Fit the baseline of a cell to its subset of the training part, on as many threads as torch may use."""
+def fit_baseline(study: Study, cell: Cell, dataset: OpticalDataset, *, threads: int | None = None) -> FittedBaseline:
+    """Fit the baseline of a cell to its subset of the training part, on some threads, or as many as torch may use."""
     targets = target_spec(study.models[cell.model], dataset.manifest)
     parts = rows_of(dataset, study.data)
     train = subset_rows(
         dataset, parts["train"], D=cell.D, subset_seed=cell.subset_seed, stratify=study.data.subset.stratify
     )
     features = magpie_features(dataset)
-    model = MagpieBaseline(baseline_config(study, cell), seed=cell.seed, threads=torch.get_num_threads())
+    model = MagpieBaseline(baseline_config(study, cell), seed=cell.seed, threads=threads or torch_threads())
     nonnegative = np.isin(targets.scalars, targets.nonnegative)
     model.fit(features[train], *true_targets(dataset, targets, train), nonnegative=nonnegative)
     return FittedBaseline(model, dataset, targets, {**parts, "train": train}, features)
 
 
-def baseline_result(study: Study, cell: Cell, dataset: OpticalDataset) -> dict[str, Any]:
+def torch_threads() -> int:
+    """Return how many threads torch takes where nobody says it; a study that says so needs no torch."""
+    import torch
+
+    return torch.get_num_threads()
+
+
+def baseline_result(study: Study, cell: Cell, dataset: OpticalDataset, *, threads: int | None = None) -> dict[str, Any]:
     """Fit the baseline of a cell and return the part of its record that says how it went."""
     magpie_features(dataset)  # computed once for all cells: no part of the time of this one
-    cpu = torch.device("cpu")
-    reset_peak_memory(cpu)
+    threads = threads or torch_threads()
+    reset_peak_memory(None)
     began = time.perf_counter()
-    fitted = fit_baseline(study, cell, dataset)
+    fitted = fit_baseline(study, cell, dataset, threads=threads)
     eps, scalars = fitted.losses("validation")
     return {
         "N": parameters_of(study, cell, fitted.targets),
@@ -106,6 +112,6 @@ def baseline_result(study: Study, cell: Cell, dataset: OpticalDataset) -> dict[s
         "val_drude_loss": scalars,
         "train_loss": float(np.nansum(fitted.losses("train"))),
         "wall_s": time.perf_counter() - began,
-        "peak_memory_mb": peak_memory_mb(cpu),
-        "device": device_name(cpu),
+        "peak_memory_mb": peak_memory_mb(None),
+        "device": cpu_name(threads),
     }

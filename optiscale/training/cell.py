@@ -6,8 +6,7 @@ import importlib.util
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from optiscale.baselines import n_parameters
 from optiscale.config import BaselineConfig, MagpieForest, Model, NetworkConfig, Optimizer, Study
@@ -15,6 +14,9 @@ from optiscale.dataset import Manifest
 from optiscale.errors import UserError
 from optiscale.io import file_hash, value_hash
 from optiscale.networks import TargetSpec
+
+if TYPE_CHECKING:
+    import torch
 
 #: goes up when a change of ours gives other losses for the same study
 RESULTS_VERSION = 2
@@ -159,6 +161,8 @@ def parameters_of(study: Study, cell: Cell, targets: TargetSpec) -> int:
     if study.models[cell.model].baseline is not None:
         n_values = targets.n_omega * len(targets.components)
         return n_parameters(baseline_config(study, cell), n_values=n_values, n_scalars=len(targets.scalars))
+    import torch
+
     from optiscale.networks import count_parameters
 
     with torch.device("meta"):

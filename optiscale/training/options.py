@@ -1,4 +1,4 @@
-"""What a caller may ask of a run, and how it is kept safe; without Lightning, so that those who only plan need none."""
+"""What a caller may ask of a run, and how it is kept safe; without torch, so that those who only plan need none."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-
-import torch
 
 from optiscale.config import Training
 
@@ -89,4 +87,8 @@ class RunOptions:
 
 def on_gpu(training: Training) -> bool:
     """Whether a run takes a CUDA device."""
-    return training.device == "cuda" or (training.device == "auto" and torch.cuda.is_available())
+    if training.device != "auto":
+        return training.device == "cuda"
+    import torch
+
+    return torch.cuda.is_available()

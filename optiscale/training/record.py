@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import torch
 
 from optiscale import __version__
 from optiscale.config import Model, Study, Training
 from optiscale.training.cell import Cell, cell_hash
 
 if TYPE_CHECKING:
+    import torch
+
     from optiscale.training.recorder import Recorder
 
 RECORD = "record.json"
@@ -95,18 +96,22 @@ def validation_interval(training: Training) -> tuple[str, int]:
     return ("epochs", every.epochs) if every.epochs is not None else ("steps", every.steps or 1)
 
 
-def reset_peak_memory(device: torch.device) -> None:
+def reset_peak_memory(device: torch.device | None) -> None:
     """Start the count of `peak_memory_mb` anew; several runs may share a process."""
-    if device.type == "cuda":
+    if device is not None and device.type == "cuda":
+        import torch
+
         if torch.cuda.is_initialized():  # else there is nothing to reset, and asking for it is an error
             torch.cuda.reset_peak_memory_stats(device)
     elif _CLEAR.exists():
         _CLEAR.write_text("5")  # Linux: the high-water mark becomes the memory in use now
 
 
-def peak_memory_mb(device: torch.device) -> float:
+def peak_memory_mb(device: torch.device | None) -> float:
     """Peak memory of a run in MiB: of the card, or of the process (NaN where the system does not say)."""
-    if device.type == "cuda":
+    if device is not None and device.type == "cuda":
+        import torch
+
         return torch.cuda.max_memory_allocated(device) / 2**20
     if not _STATUS.exists():
         return math.nan
@@ -116,9 +121,14 @@ def peak_memory_mb(device: torch.device) -> float:
 
 def device_name(device: torch.device) -> str:
     """Name of the card, or "cpu" with its threads."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"cpu, {torch.get_num_threads()} threads"
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name(torch.get_num_threads())
+
+
+def cpu_name(threads: int) -> str:
+    """Name of the processor in a row, with the threads of the run."""
+    return f"cpu, {threads} threads"
 
 
 def one_line(error: BaseException) -> str:

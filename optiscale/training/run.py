@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import torch
-from safetensors.torch import save
 
 from optiscale.config import Study
 from optiscale.dataset import OpticalDataset
@@ -23,7 +21,6 @@ from optiscale.errors import UserError
 from optiscale.io import atomic_save, atomic_write, write_json
 from optiscale.training.baseline import baseline_result
 from optiscale.training.cell import Cell
-from optiscale.training.micro import smaller
 from optiscale.training.options import RunOptions, RunStopped
 from optiscale.training.record import (
     CURVE,
@@ -38,7 +35,7 @@ from optiscale.training.record import (
     reset_peak_memory,
 )
 
-if TYPE_CHECKING:  # they bring Lightning: a baseline needs none of it
+if TYPE_CHECKING:  # they bring torch and Lightning: a baseline needs none of it
     from optiscale.training.assemble import Run
     from optiscale.training.recorder import Recorder
 
@@ -106,14 +103,16 @@ def run_cell(
         from optiscale.training.loggers import check_loggers
 
         check_loggers(study)
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
     run = None
     if study.models[cell.model].baseline is not None:
         result, outcome = _fit(study, cell, dataset, options)
     else:
+        import torch
+
         from optiscale.training.loggers import curve_loggers
 
+        if options.threads is not None:
+            torch.set_num_threads(options.threads)
         with quiet_lightning(), curve_loggers(study, cell, folder, asdict(cell)) as loggers:
             options = dataclasses.replace(options, callbacks=[*options.callbacks, *loggers])
             run, outcome = _train_in_memory(study, cell, dataset, options)
@@ -138,7 +137,10 @@ def _train_in_memory(
     study: Study, cell: Cell, dataset: OpticalDataset, options: RunOptions
 ) -> tuple[Run | None, _Outcome]:
     """Train; where memory runs out, begin again with micro-batches of half the size, down to two crystals."""
+    import torch
+
     from optiscale.training.guard import read_own_part
+    from optiscale.training.micro import smaller
 
     batch = min(cell.D, study.models[cell.model].training.batch_size)
     if options.resume_from is not None:
@@ -192,13 +194,14 @@ def _train(study: Study, cell: Cell, dataset: OpticalDataset, options: RunOption
 
 def _is_out_of_memory(error: Exception) -> bool:
     """Whether memory ran out; torch has no class of its own for that on a CPU."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
+    names = {kind.__name__ for kind in type(error).__mro__}  # without torch, of which a baseline has no need
+    return not names.isdisjoint({"OutOfMemoryError", "MemoryError"}) or "DefaultCPUAllocator" in str(error)
 
 
 def _fit(study: Study, cell: Cell, dataset: OpticalDataset, options: RunOptions) -> tuple[dict[str, Any], _Outcome]:
     """Fit a baseline; whatever goes wrong becomes its outcome."""
     try:
-        result = baseline_result(study, cell, dataset)
+        result = baseline_result(study, cell, dataset, threads=options.threads)
     except (UserError, OSError):
         raise
     except KeyboardInterrupt as error:
@@ -239,6 +242,8 @@ def _write(folder: Path, record: dict[str, Any], recorder: Recorder | None, erro
         curve = pd.DataFrame(recorder.rows, columns=list(CURVE_COLUMNS))
         atomic_save(folder / CURVE, lambda stream: curve.to_parquet(stream, index=False))
         if weights := recorder.best_weights:
+            from safetensors.torch import save
+
             atomic_save(folder / WEIGHTS, lambda stream: stream.write(save(weights)))
     if isinstance(error, Exception):
         with atomic_write(folder / ERROR, "w") as stream:

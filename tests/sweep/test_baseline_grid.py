@@ -1,19 +1,23 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from small import small_materials, study_content, write_materials
 
 from optiscale.config import Study, parse_study
 from optiscale.dataset import OpticalDataset
 from optiscale.dataset.writer import Material
 from optiscale.errors import UserError
+from optiscale.graphs import GraphStore
 from optiscale.laws import average_seeds, fit_study, read_losses
-from optiscale.sweep import cells_of, estimate, run_grid
+from optiscale.sweep import cells_of, run_grid
 from optiscale.sweep.forecast import forecast
 
 
@@ -88,7 +92,7 @@ def test_baselines_alone_build_no_graphs(
     content = mixed(dataset.folder).resolved()
     content["grid"] = content["grid"][2:]
     study = parse_study(content)
-    monkeypatch.setattr(estimate.GraphStore, "open", lambda *_, **__: pytest.fail("graphs"))
+    monkeypatch.setattr(GraphStore, "open", lambda *_, **__: pytest.fail("graphs"))
     runs = run_grid(study, tmp_path / "out").runs
     assert len(runs) == len(list(cells_of(study))) == 3
     assert np.isfinite(runs["val_loss"]).all()
@@ -105,3 +109,16 @@ def test_baselines_know_elements_that_networks_do_not(tmp_path: Path) -> None:
         run_grid(parse_study(content), tmp_path / "out")
     content["grid"] = content["grid"][2:]
     assert (run_grid(parse_study(content), tmp_path / "out").runs["status"] == "finished").all()
+
+
+def test_a_study_of_baselines_needs_no_torch(dataset: OpticalDataset, tmp_path: Path) -> None:
+    content = mixed(dataset.folder).resolved()
+    content["grid"] = content["grid"][2:]
+    content["sweep"] = {"threads": 1}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(content))
+    program = (
+        "import sys\nfrom optiscale.cli.app import app\n"
+        f"app(['grid', {str(tmp_path / 'study.yaml')!r}, '--out', {str(tmp_path / 'out')!r}], standalone_mode=False)\n"
+        "assert 'sklearn' in sys.modules\nassert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

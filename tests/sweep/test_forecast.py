@@ -9,7 +9,8 @@ from optiscale.config import load_study, parse_study
 from optiscale.dataset import OpticalDataset
 from optiscale.networks import TargetSpec
 from optiscale.sweep.forecast import forecast
-from optiscale.sweep.published import STATISTICS, random_batch
+from optiscale.sweep.guess import random_batch
+from optiscale.sweep.published import STATISTICS
 
 
 def test_a_plan_counts_cells_and_parameters(dataset: OpticalDataset, tmp_path: Path) -> None:
