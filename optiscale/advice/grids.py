@@ -1,35 +1,22 @@
-"""The map of every network that was run at three or more N and D, whatever cells are missing.
-
-A plan of runs leaves holes in a grid on purpose; :func:`~optiscale.laws.fit_study` takes no such grid for a map.
-"""
+"""The map of every network that was run at three or more N and D, whatever cells are missing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import pandas as pd
 
 from optiscale.errors import UserError
-from optiscale.laws import LAWS, Points, Series, StudyFits, average_seeds, choose_many, fit_study
+from optiscale.laws import LAWS, Points, Series, average_seeds, choose_many, fit_study
 from optiscale.laws.losses import MEAN, STD
-from optiscale.laws.study import MIN_POINTS
-
-_FEWEST = 7
+from optiscale.laws.study import makes_map
 
 
 def networks_of(averages: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame, bool]]:
     """Study, model and points of every network, and whether they make a map."""
     named = averages if "study" in averages.columns else averages.assign(study="")
     for (study, model), points in named.groupby(["study", "model"], sort=True):
-        wide = min(points["N"].nunique(), points["D"].nunique()) >= MIN_POINTS and len(points) >= _FEWEST
-        yield str(study), str(model), points, wide and not _is_cross(points)
-
-
-def _is_cross(points: pd.DataFrame) -> bool:
-    """Whether the cells are one line over D and one over N, which tell nothing about how the two go together."""
-    at_n = points["N"] == points["N"].mode().iloc[0]
-    return len(set(points.loc[~at_n, "D"])) <= 1
+        yield str(study), str(model), points, makes_map(points)
 
 
 def map_series(points: pd.DataFrame, *, study: str = "", model: str = "", laws: Sequence[str] | None = None) -> Series:
@@ -58,17 +45,6 @@ def map_series(points: pd.DataFrame, *, study: str = "", model: str = "", laws: 
         best=choice.best,
         choice=choice,
     )
-
-
-def with_maps(fits: StudyFits, averages: pd.DataFrame) -> StudyFits:
-    """Add the maps that the fits lack: those of grids with many holes."""
-    mapped = {(one.study, one.model) for one in fits.series if one.kind == "map"}
-    added = [
-        map_series(points, study=study, model=model)
-        for study, model, points, wide in networks_of(averages)
-        if wide and (study, model) not in mapped
-    ]
-    return replace(fits, series=[*fits.series, *(one for one in added if one.best is not None)])
 
 
 def grids_of(averages: pd.DataFrame) -> list[Series]:

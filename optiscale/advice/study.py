@@ -14,7 +14,6 @@ from optiscale.advice.forecast import (
     forecast_gains,
     forecast_losses,
 )
-from optiscale.advice.grids import with_maps
 from optiscale.advice.targets import TargetForecast, forecast_targets
 from optiscale.errors import UserError
 from optiscale.laws import Series, StudyFits, choose_many, fit_study
@@ -73,7 +72,7 @@ def forecast(
     """
     if not (D or N or target is not None):
         raise UserError("forecast: ask for a size (--data D, --params N) or a loss to reach (--target L)")
-    known = {REACH: with_maps(fit_study(averages), averages)}
+    known = {REACH: fit_study(averages)}
 
     def fits(reach: float) -> StudyFits:
         if reach not in known:

@@ -30,6 +30,7 @@ _WEAK = {
     "d": (0.0, 1.0),
 }
 """Weak priors by name of the parameter (docs/laws.md)."""
+_LEVELS = ("A", "Linf", "L0", "E")
 
 
 def _kind(function: Callable[..., Any]) -> Kind:
@@ -86,6 +87,7 @@ def _add(
             parameters=parameters,
             guess=getattr(guesses, f"guess_{name}"),
             priors={one: known for one, known in priors.items() if one in parameters},
+            levels=tuple(one for one in _LEVELS if one in parameters),
             formula=formula,
             latex=latex,
             source=source,

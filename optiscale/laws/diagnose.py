@@ -77,12 +77,12 @@ def identifiability(
     return tuple(notes)
 
 
-def near_optimal(law: Law, values: Array, others: Sequence[Alternative]) -> tuple[str, ...]:
+def near_optimal(law: Law, values: Array, others: Sequence[Alternative], units: Array) -> tuple[str, ...]:
     """Say which other minima the points can hardly tell from the best, by the parameter that differs most."""
     if not others:
         return ()
     found = np.array([values, *(one.values for one in others)])
-    apart = np.ptp(found, axis=0) / np.maximum(np.abs(values), 0.2)
+    apart = np.ptp(found, axis=0) / np.maximum(np.abs(values), 0.2 * units)
     i = int(np.argmax(apart))
     rise = max(one.delta_chi2 for one in others)
     return (

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -42,10 +42,15 @@ def _squares(residuals: Array) -> Array:
     return np.einsum("rn,rn->r", residuals, residuals)
 
 
-def jacobian(residuals: Residuals, values: Array, rows: Rows, base: Array | None = None) -> Array:
-    """Differentiate the residuals, (r, n, k): forward differences from `base`, central ones without it."""
+def jacobian(
+    residuals: Residuals, values: Array, rows: Rows, base: Array | None = None, *, units: ArrayLike = 1.0
+) -> Array:
+    """Differentiate the residuals, (r, n, k): forward differences from `base`, central ones without it.
+
+    `units`, (r, k) or one that broadcasts, is what counts as one of a parameter that is itself near zero.
+    """
     r, k = values.shape
-    step = np.maximum(np.abs(values) * (_STEP if base is not None else 1e-5), _SMALLEST_STEP)
+    step = np.maximum(np.abs(values) * (_STEP if base is not None else 1e-5), _SMALLEST_STEP * np.asarray(units))
     shift = step[:, None, :] * np.eye(k)  # (r, k, k)
     many = np.repeat(rows, k)
     upper = residuals((values[:, None, :] + shift).reshape(r * k, k), many).reshape(r, k, -1)
@@ -64,6 +69,7 @@ def minimise(
     high: Array,
     *,
     held: NDArray[np.bool_] | None = None,
+    units: ArrayLike = 1.0,
     iterations: int = 100,
 ) -> Minima:
     """Minimise the sum of squared residuals of every row from its own start.
@@ -78,11 +84,14 @@ def minimise(
         Bounds, (k,).
     held
         Parameters that a row keeps at its start, (r, k) or (k,).
+    units
+        Of the parameters, (r, k) or one that broadcasts (:func:`jacobian`).
     iterations
         Steps at most; a row that needs more counts as not converged.
     """
     values = np.clip(np.array(start, dtype=float), low, high)
     total, k = values.shape
+    units = np.broadcast_to(np.asarray(units, dtype=float), (total, k))
     fixed = np.broadcast_to(np.zeros(k, dtype=bool) if held is None else held, (total, k))
     everything = np.arange(total)
     current = residuals(values, everything)
@@ -104,7 +113,7 @@ def minimise(
             break
         new = active[fresh[active]]
         if new.size:
-            slopes = np.nan_to_num(jacobian(residuals, values[new], new, current[new]))
+            slopes = np.nan_to_num(jacobian(residuals, values[new], new, current[new], units=units[new]))
             normal[new] = np.einsum("rni,rnj->rij", slopes, slopes)
             descent[new] = -np.einsum("rni,rn->ri", slopes, current[new])
             scale[new] = np.maximum(scale[new], np.einsum("rii->ri", normal[new]))

@@ -156,19 +156,20 @@ def _predict(name: str, cuts: Sequence[tuple[Points, Origin, Array]], options: F
     data = Data.of(law, sets, space=options.space, cost=options.cost)
     rng = np.random.default_rng(options.seed)
     ends = descend(data, np.stack([draw_starts(data, i, _STARTS, rng) for i in range(len(usable))]))
-    best = ends.best()
-    slopes = np.nan_to_num(jacobian(data.residuals(), best, np.arange(len(best))))  # (p, n, k)
-    slopes = np.where(np.stack([at_bounds(law, values) for values in best])[:, None, :], 0.0, slopes)
+    best, units = ends.best(), data.units()
+    slopes = np.nan_to_num(jacobian(data.residuals(), best, np.arange(len(best)), units=units))  # (p, n, k)
+    stuck = np.stack([at_bounds(law, values, unit) for values, unit in zip(best, units, strict=True)])
+    slopes = np.where(stuck[:, None, :], 0.0, slopes)
     covariance = np.linalg.pinv(np.einsum("pni,pnj->pij", slopes, slopes), rcond=_SINGULAR, hermitian=True)
-    for i, values, cost, own in zip(usable, best, ends.cost.min(axis=1), covariance, strict=True):
+    for i, values, cost, own, unit in zip(usable, best, ends.cost.min(axis=1), covariance, units, strict=True):
         if np.isfinite(cost):
             points, origin, _ = cuts[i]
-            found[i] = _ahead(law, [points.x[variable][origin.held] for variable in law.variables], values, own)
+            found[i] = _ahead(law, [points.x[variable][origin.held] for variable in law.variables], values, own, unit)
     return found
 
 
-def _ahead(law: Law, held: Sequence[Array], values: Array, covariance: Array) -> _Ahead:
-    step = 1e-5 * np.maximum(np.abs(values), 1e-2)
+def _ahead(law: Law, held: Sequence[Array], values: Array, covariance: Array, units: Array) -> _Ahead:
+    step = 1e-5 * np.maximum(np.abs(values), 1e-2 * units)
     places = np.concatenate([values[None], values + np.diag(step), values - np.diag(step)])  # (1 + 2k, k)
     losses = np.asarray(law.function(*(one[None] for one in held), *places.T[:, :, None]), dtype=float)
     logs = np.log(np.maximum(losses, 1e-300))

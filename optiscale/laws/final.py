@@ -67,11 +67,12 @@ def final_descent(data: Data, start: Array) -> Final:
     error.
     """
     low, high = data.law.limits()
-    values, held = start, at_bounds(data.law, start)
+    units = data.units()[0]
+    values, held = start, at_bounds(data.law, start, units)
     while True:
         values = np.where(held, np.where(values - low < high - values, low, high), values)
         found = _descend(data, values, held)
-        reached = at_bounds(data.law, found.values) & ~held
+        reached = at_bounds(data.law, found.values, units) & ~held
         if not reached.any():
             return found
         values, held = found.values, held | reached
@@ -81,28 +82,30 @@ def _descend(data: Data, start: Array, held: NDArray[np.bool_]) -> Final:
     import lmfit
 
     law = data.law
-    residuals, row = data.residuals(), np.array([0])
+    residuals, row, units = data.residuals(), np.array([0]), data.units()[0]
 
     def root(params: lmfit.Parameters) -> Array:
-        point = np.array([params[name].value for name in law.parameters])
+        point = units * np.array([params[name].value for name in law.parameters])
         return np.asarray(residuals(point[None], row)[0])
 
     params = lmfit.Parameters()
-    for name, value, stuck, low, high in zip(law.parameters, start, held, *law.limits(), strict=True):
-        params.add(name, value=float(value), vary=not stuck, min=low, max=high)
+    for name, value, stuck, low, high, unit in zip(law.parameters, start, held, *law.limits(), units, strict=True):
+        params.add(name, value=float(value / unit), vary=not stuck, min=low / unit, max=high / unit)
     if held.all():
         nothing = np.zeros((len(start), len(start)))
         return Final(start, *_costs(data, start), nothing, held, 1.0, success=True)
     most = _EVALUATIONS_A_PARAMETER * (len(start) + 1)
     result = lmfit.minimize(root, params, scale_covar=False, max_nfev=most, nan_policy="propagate", **_TOLERANCES)
-    values = np.array([result.params[name].value for name in law.parameters])
+    values = units * np.array([result.params[name].value for name in law.parameters])
+    covariance = _covariance(law, result)
+    covariance = None if covariance is None else covariance * units[:, None] * units
     condition = condition_of(data.likelihood(), values, ~held)
-    return Final(values, *_costs(data, values), _covariance(law, result), held, condition, success=bool(result.success))
+    return Final(values, *_costs(data, values), covariance, held, condition, success=bool(result.success))
 
 
 def condition_of(data: Data, values: Array, free: NDArray[np.bool_]) -> float:
     """Condition number of the slopes of the free parameters, each scaled to one; infinite where one has none."""
-    slopes = jacobian(data.residuals(), values[None], np.array([0]))[0][:, free]
+    slopes = jacobian(data.residuals(), values[None], np.array([0]), units=data.units())[0][:, free]
     size = np.sqrt(np.einsum("ni,ni->i", slopes, slopes))
     if not (np.isfinite(slopes).all() and (size > 0).all()):
         return float("inf")
@@ -130,10 +133,10 @@ def _covariance(law: Law, result: lmfit.minimizer.MinimizerResult) -> Array | No
     return full
 
 
-def at_bounds(law: Law, values: Array) -> NDArray[np.bool_]:
-    """Which parameters sit at a bound, (k,)."""
+def at_bounds(law: Law, values: Array, units: Array) -> NDArray[np.bool_]:
+    """Which parameters sit at a bound, (k,), to a millionth of the bound or of their units, (k,)."""
     low, high = law.limits()
-    room = _AT_BOUND * np.maximum(1.0, np.where(np.isfinite(low), np.abs(low), 0.0))
-    return (values <= low + room) | (
-        values >= high - _AT_BOUND * np.maximum(1.0, np.where(np.isfinite(high), high, 0.0))
+    below, above = (
+        _AT_BOUND * np.maximum(units, np.where(np.isfinite(bound), np.abs(bound), 0.0)) for bound in (low, high)
     )
+    return (values <= low + below) | (values >= high - above)

@@ -146,8 +146,9 @@ def _judge(
     weighed = residuals * float(np.exp(np.log(sigma.sigma).mean()))  # weights of geometric mean one: the loss's unit
     notes = sigma.notes + verdict(law, points, residuals, redchi, k, noise if sigma.known else None)
     notes += identifiability(law, points, values, stderr, held, last.condition)
-    others = _alternatives(ends, last, max(stretch, 1e-300))
-    notes += near_optimal(law, values, others)
+    units = law.units(points.loss)
+    others = _alternatives(ends, last, max(stretch, 1e-300), units)
+    notes += near_optimal(law, values, others, units)
     limit = float(agreement(np.array([last.objective]), np.array([slack]))[0])
     return LawFit(
         law=law.name,
@@ -198,7 +199,7 @@ def sigma_of(points: Points, options: FitOptions, noise: Noise | None) -> Sigma:
     return Sigma(points.loss * scatter, known=False, notes=notes)
 
 
-def _alternatives(ends: Found, best: Final, unit: float) -> tuple[Alternative, ...]:
+def _alternatives(ends: Found, best: Final, unit: float, units: Array) -> tuple[Alternative, ...]:
     """Near-optimal parameters that differ from the best and from each other by more than a twentieth in any."""
     kept = [best.values]
     found: list[Alternative] = []
@@ -207,7 +208,7 @@ def _alternatives(ends: Found, best: Final, unit: float) -> tuple[Alternative, .
         if not delta <= NEAR_OPTIMAL or len(found) == _MOST_ALTERNATIVES:
             break
         one = ends.values[i]
-        if all((np.abs(one - other) > 0.05 * np.maximum(np.abs(other), 0.2)).any() for other in kept):
+        if all((np.abs(one - other) > 0.05 * np.maximum(np.abs(other), 0.2 * units)).any() for other in kept):
             kept.append(one)
             found.append(Alternative(values=tuple(float(v) for v in one), delta_chi2=delta))
     return tuple(found)

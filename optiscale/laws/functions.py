@@ -150,7 +150,7 @@ def m4(x: ArrayLike, log10_x0: ArrayLike, a: ArrayLike, b: ArrayLike, Linf: Arra
         Loss at infinite and at no x, L0 > Linf.
     """
     low, b = np.asarray(Linf, dtype=float), np.asarray(np.maximum(b, 0.0), dtype=float)
-    span = np.maximum(np.asarray(L0, dtype=float) - low, 1e-12)
+    span = np.maximum(np.asarray(L0, dtype=float) - low, 1e-12 * np.abs(L0) + 1e-300)
     target = np.clip(np.asarray(a) * log_ratio(log10_x0, x), -_LARGEST_EXPONENT, _LARGEST_EXPONENT)
     target = target - (1.0 - b) * np.log(span)
     # ln(s) - b ln(1 - s) = target with s = sigmoid(t): slope 1 at t -> -inf, b at t -> +inf.

@@ -58,6 +58,9 @@ class Law:
     priors
         Centre and deviation of what is known of a parameter before any point: a weak normal prior, worth one deviation
         of one point. It decides only what the points leave open. Our protocol has it, the published one does not.
+    levels
+        Parameters in the unit of the loss (floors, amplitudes): searched in units of the points' median loss, so that a
+        fit does not depend on the unit.
     formula, latex
         Right-hand side of L = … as text and as LaTeX (math mode).
     source
@@ -81,6 +84,7 @@ class Law:
     guess: Guess
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     priors: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    levels: tuple[str, ...] = ()
     formula: str = ""
     latex: str = ""
     source: str = ""
@@ -98,6 +102,11 @@ class Law:
         """Lower and upper bounds in the order of the parameters, (k,) each, infinite where there are none."""
         low, high = np.array([self.bounds.get(name, (-np.inf, np.inf)) for name in self.parameters], dtype=float).T
         return low, high
+
+    def units(self, loss: Array) -> Array:
+        """Size of a step in each parameter, (k,): the median loss for levels, 1 for exponents and logarithms."""
+        level = float(np.median(loss))
+        return np.array([level if name in self.levels else 1.0 for name in self.parameters])
 
     def prior(self) -> tuple[Array, Array]:
         """Centre and precision (one over the deviation) in the order of the parameters, precision 0 without a prior."""

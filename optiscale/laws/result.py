@@ -122,10 +122,10 @@ class LawFit:
         if self.covariance is None:
             raise UserError(f"law {self.law!r} has no covariance, so no band: fit it to more points")
         variables = variables_of(law, x)
-        slopes = []
+        slopes, units = [], law.units(self.predict(**x))
         for i in range(self.k):
             step = np.zeros(self.k)
-            step[i] = 1e-5 * max(abs(values[i]), 1e-2)
+            step[i] = 1e-5 * max(abs(values[i]), 1e-2 * units[i])
             upper, lower = law.function(*variables, *(values + step)), law.function(*variables, *(values - step))
             slopes.append((upper - lower) / (2.0 * step[i]))
         jacobian = np.stack(slopes)  # (k, ...)

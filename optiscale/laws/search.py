@@ -107,6 +107,12 @@ class Data:
         has = np.isfinite(self.sigma[index])
         return [values[index, has] for values in self.variables], self.loss[index, has], self.sigma[index, has]
 
+    def units(self) -> Array:
+        """Return the unit of every parameter of every set, (p, k)."""
+        return np.stack(
+            [self.law.units(loss[np.isfinite(sigma)]) for loss, sigma in zip(self.loss, self.sigma, strict=True)]
+        )
+
     def take(self, chosen: Rows) -> Data:
         """Keep the chosen sets."""
         variables = [values[chosen] for values in self.variables]
@@ -125,7 +131,7 @@ def draw_starts(data: Data, index: int, count: int, rng: np.random.Generator) ->
     guess = law.guess(by_name, loss)
     centre = np.array([guess[name] for name in law.parameters], dtype=float)
     shape = (max(_DRAWS_A_PARAMETER * len(centre), 2 * count), len(centre))
-    draws = centre * np.exp(rng.normal(0.0, 0.7, shape)) + rng.normal(0.0, 0.03, shape)
+    draws = centre * np.exp(rng.normal(0.0, 0.7, shape)) + rng.normal(0.0, 0.03, shape) * law.units(loss)
     for i, name in enumerate(law.parameters):
         if name in law.breaks:
             log_x = np.log10(by_name[law.breaks[name]])
@@ -166,13 +172,16 @@ def descend(data: Data, starts: Array) -> Found:
     p, s, k = starts.shape
     problem = np.repeat(np.arange(p), s)
     low, high = data.law.limits()
-    found = minimise(data.residuals(problem), starts.reshape(p * s, k), low, high, iterations=_FIRST_ITERATIONS)
+    units = data.units()[problem]
+    found = minimise(
+        data.residuals(problem), starts.reshape(p * s, k), low, high, units=units, iterations=_FIRST_ITERATIONS
+    )
     values, cost, converged = found.values, found.cost, found.converged
     ranked = np.argsort(cost.reshape(p, s), axis=1)[:, :_POLISHED] + np.arange(p)[:, None] * s
     again = ranked[~converged[ranked] & np.isfinite(cost[ranked])]
     if again.size:
         inner = data.residuals(problem[again])
-        more = minimise(inner, values[again], low, high, iterations=_POLISH_ITERATIONS)
+        more = minimise(inner, values[again], low, high, units=units[again], iterations=_POLISH_ITERATIONS)
         values[again], cost[again], converged[again] = more.values, more.cost, more.converged
     return Found(values.reshape(p, s, k), cost.reshape(p, s), converged.reshape(p, s))
 
@@ -208,4 +217,4 @@ def agreement(lowest: Array, slack: Array) -> Array:
 def refit(data: Data, start: Array, *, held: NDArray[np.bool_] | None = None, iterations: int = 60) -> Minima:
     """Descend once for every set, from one start each (p, k): resamples, profiles."""
     low, high = data.law.limits()
-    return minimise(data.residuals(), start, low, high, held=held, iterations=iterations)
+    return minimise(data.residuals(), start, low, high, held=held, units=data.units(), iterations=iterations)

@@ -27,7 +27,8 @@ Protocol = Literal["held-out", "published"]
 
 MIN_POINTS = 3
 ASYMPTOTE_POINTS = 3
-_MAP_FILLED = 0.75  # a grid with more holes than that is a cross of two series, not a map
+_MAP_POINTS = 7
+_MAP_FILLED = 0.75  # of a grid; with more holes than that a note says what the map rests on
 _SCHEMA = 3
 _POINT_COLUMNS = ("x", "N", "D", "width", "mean", "std", "n_seeds")
 
@@ -171,8 +172,8 @@ def fit_study(
     """Fit every law to every series of every network, and choose among them.
 
     A series has at least three points. For each fixed N there is a series over D, for each fixed D one over N; a
-    network measured on a grid of at least 3 x 3 with three quarters of its cells also has a map. A law with no fewer
-    parameters than points is recorded as not fitted, with the reason.
+    network measured at three or more N and D also has a map (:func:`makes_map`), whatever cells are missing. A law with
+    no fewer parameters than points is recorded as not fitted, with the reason.
 
     Parameters
     ----------
@@ -205,6 +206,7 @@ def fit_study(
         found = list(_series_of(str(study), str(model), _tidy(points)))
         if not found:
             notes.append(f"{model} of study {study or '(unnamed)'}: no series of {MIN_POINTS} points, nothing fitted")
+        notes += [_holes(one) for one in found if one.kind == "map" and _filled(one.points) < _MAP_FILLED]
         bare += found
     fitted = _as_published(bare) if protocol == "published" else _held_out(bare, options or FitOptions(), reach)
     loss = str(averages.attrs.get(LOSS, "val_loss"))
@@ -251,9 +253,31 @@ def _series_of(study: str, model: str, points: pd.DataFrame) -> Iterator[_Bare]:
         along_n = points[points["D"] == d]
         if along_n["N"].nunique() >= MIN_POINTS:
             yield _bare_series("parameters", study, model, {"D": int(d)}, along_n, points)
-    n_of_n, n_of_d = points["N"].nunique(), points["D"].nunique()
-    if min(n_of_n, n_of_d) >= MIN_POINTS and len(points) >= _MAP_FILLED * n_of_n * n_of_d:
+    if makes_map(points):
         yield _bare_series("map", study, model, {}, points, points)
+
+
+def makes_map(points: pd.DataFrame) -> bool:
+    """Whether the cells, columns N and D, tell how the loss depends on both: they need not fill a grid.
+
+    At least three N, three D and seven cells, which are no cross of one line over D and one over N: such a cross tells
+    nothing about how the two go together.
+    """
+    at_n = points["N"] == points["N"].mode().iloc[0]
+    wide = min(points["N"].nunique(), points["D"].nunique()) >= MIN_POINTS and len(points) >= _MAP_POINTS
+    return wide and len(set(points.loc[~at_n, "D"])) > 1
+
+
+def _filled(points: pd.DataFrame) -> float:
+    return len(points) / (points["N"].nunique() * points["D"].nunique())
+
+
+def _holes(one: _Bare) -> str:
+    n_of_n, n_of_d = one.points["N"].nunique(), one.points["D"].nunique()
+    return (
+        f"{one.model}: {len(one.points)} of the {n_of_n * n_of_d} cells of its grid ({n_of_n} N, {n_of_d} D) were run, "
+        "and its map rests on these: it is the less sure where none lie near"
+    )
 
 
 def _bare_series(

@@ -88,7 +88,11 @@ def profile(
     limit = float(stats.f.ppf(level, 1, dof) if scaled else stats.chi2.ppf(level, 1))
     unit = max(redchi, 1e-300) if scaled else 1.0
     low, high = (float(one[which]) for one in law.limits())
-    reach = _FARTHEST_LENGTH if parameter.startswith(LOG_PREFIX) else _FARTHEST * max(1.0, abs(values[which]))
+    reach = (
+        _FARTHEST_LENGTH
+        if parameter.startswith(LOG_PREFIX)
+        else _FARTHEST * max(float(law.units(points.loss)[which]), abs(values[which]))
+    )
     stderr = fit.params[parameter][1]
     nearest = min(0.1 * stderr, 0.1 * reach) if stderr else 1e-3 * reach
     sides: list[tuple[Array, Array]] = []

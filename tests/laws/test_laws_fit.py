@@ -178,3 +178,17 @@ def test_near_optimal_alternatives_are_near_and_different():
 def test_unknown_options_name_the_known_ones(bad):
     with pytest.raises(UserError, match="choose one of"):
         FitOptions(**bad)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["floor", "broken_amplitude", "m4", "broken_floor", "chinchilla", "coupled"])
+@pytest.mark.parametrize("unit", [1e-6, 1e5])
+def test_a_fit_does_not_depend_on_the_unit_of_the_loss(name, unit):
+    points = sample(name, n=_POINTS.get(name, 15))
+    scaled = Points(points.x, unit * points.loss, unit * points.std, points.seeds)
+    one, other = fit_law(name, points), fit_law(name, scaled)
+    assert other.chi2 == pytest.approx(one.chi2, rel=1e-3)
+    np.testing.assert_allclose(other.predict(**points.x), unit * one.predict(**points.x), rtol=1e-4)
+    np.testing.assert_allclose(other.band(**points.x), unit * one.band(**points.x), rtol=0.02)
+    for level in LAWS[name].levels:
+        assert other.params[level] == pytest.approx(tuple(unit * value for value in one.params[level]), rel=0.03)

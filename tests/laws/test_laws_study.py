@@ -92,6 +92,18 @@ def test_a_cross_is_two_series_and_no_map():
     assert kinds == ["data", "parameters"]
 
 
+def test_a_grid_with_many_holes_is_a_map_and_says_so():
+    widths, data = list(SIZES)[:4], DATA[:5]
+    frame = cells("m", {width: SIZES[width] for width in widths}, data)
+    dropped = frame["D"].isin(data[2:]) & frame["N"].isin([SIZES[width] for width in widths[1:]])  # 11 of 20 are left
+    dropped &= frame["N"] * frame["D"] != SIZES[widths[1]] * data[2]
+    fits = fits_of(frame[~dropped])
+    [grid] = [one for one in fits.series if one.kind == "map"]
+    assert grid.best is not None
+    assert len(grid.points) == 12
+    assert any("m: 12 of the 20 cells of its grid (4 N, 5 D) were run" in note for note in fits.notes)
+
+
 def test_studies_and_networks_are_never_mixed():
     fits = fits_of(*(cells("m", {16: SIZES[16]}, DATA, study=study) for study in ("one", "two")))
     assert [(one.study, one.kind) for one in fits.series] == [("one", "data"), ("two", "data")]
