@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pandas as pd
 import psutil
@@ -20,11 +21,19 @@ import yaml
 from small import study_content
 
 from optiscale.config import Study, parse_study
-from optiscale.sweep import cells_of, run_grid
+from optiscale.sweep import cells_of, queue, run_grid
 
+#: `optiscale` but for the figures that a finished grid draws, and nearly without the measurement before it
+_COMMAND = """
+from optiscale.cli import grid
+from optiscale.sweep import queue
+from optiscale.run import main
+grid._finish = lambda *_: None
+queue.RUN_S = 0.0
+if __name__ == "__main__":
+    main()
+"""
 #: what a record says of the result; the rest is of time and place
-#: `optiscale` but for the figures that a finished grid draws
-_COMMAND = "from optiscale.cli import grid; grid._finish = lambda *_: None; from optiscale.run import main; main()"
 RESULT = (
     *("study", "cell", "model", "message_passing", "D", "width", "N", "seed", "subset_seed", "lr"),
     *("val_loss", "val_eps_loss", "val_drude_loss", "train_loss", "best_epoch", "best_step", "epochs", "steps"),
@@ -50,7 +59,8 @@ def records_in(out: Path) -> dict[str, dict[str, Any]]:
 def undisturbed(content: dict[str, object], out: Path) -> Path:
     """Run a study in this process."""
     alone = {**content, "sweep": {"threads": 1}}
-    run_grid(parse_study(alone), out)
+    with mock.patch.object(queue, "RUN_S", 0.0):
+        run_grid(parse_study(alone), out)
     return out
 
 

@@ -68,7 +68,7 @@ def run_until(
         If the program was asked to stop.
     """
     end = math.inf if budget_s is None else time.monotonic() + budget_s
-    candidates, cells = _candidates(study, out, like, exactly=budget_s is not None)
+    candidates, cells = _candidates(study, out, executor, like, exactly=budget_s is not None)
     results: list[GridResult] = []
 
     def time_left() -> float:
@@ -86,14 +86,15 @@ def run_until(
 
 
 def _candidates(
-    study: Study, out: Path, like: Sequence[Path], *, exactly: bool
+    study: Study, out: Path, executor: Executor, like: Sequence[Path], *, exactly: bool
 ) -> tuple[list[Candidate], dict[str, Cell]]:
     """Return every run of the study with its estimated seconds, and the cells by name."""
     dataset = open_source(study.data.source)
     planned = plan(study, dataset.manifest)
     cells = [one.cell for one in planned]
     check_data(study, dataset, cells)
-    costs = costs_for(study, planned, dataset, records_of(cells, out), like=like, exactly=exactly)
+    records = records_of(cells, out)
+    costs = costs_for(study, planned, dataset, records, like=like, exactly=exactly, at_once=executor.at_once)
     seconds = {cell: cost.seconds for cell, cost in costs.items() if cost.seconds > 0}  # NaN is not
     usual = median(seconds.values()) if seconds else 1.0  # of one that fails where it is measured: its run says why
     candidates = [

@@ -100,7 +100,7 @@ def run(
     if choice.until is not None and (dry_run or branch is not None):
         raise UserError("--until: what it runs follows from results; leave out --dry-run and --branch")
     if dry_run:
-        _show_plan(study, folder, **limits)
+        _show_plan(study, folder, where, **limits)
         return
     if fresh:
         _remove(folder, yes=yes)
@@ -139,21 +139,25 @@ def _say(line: str) -> None:
 
 def _run(study: Study, folder: Path, where: Where, job: Callable[[Executor], Ran]) -> Ran:
     """Do something with workers that a signal stops in time."""
-    from optiscale.sweep import Executor, SweepStopped
+    from optiscale.sweep import SweepStopped
     from optiscale.sweep.stopping import stop_on_signals
 
-    workers = study.sweep.workers
-    cluster = None if where.cluster is None else load_cluster(where.cluster)
-    executor = Executor(
-        where.executor or ("inline" if workers == 1 else "local"), workers, cluster, dashboard=where.dashboard
-    )
     try:
         with stop_on_signals():
-            return job(executor)
+            return job(_executor(study, where))
     except (KeyboardInterrupt, SweepStopped) as stopped:
         typer.echo(f"{folder}: interrupted; every finished run is kept, and the same command goes on from there")
         _requeue(str(stopped))
         raise typer.Exit(130) from None
+
+
+def _executor(study: Study, where: Where) -> Executor:
+    from optiscale.sweep import Executor
+
+    workers = study.sweep.workers
+    cluster = None if where.cluster is None else load_cluster(where.cluster)
+    kind = where.executor or ("inline" if workers == 1 else "local")
+    return Executor(kind, workers, cluster, dashboard=where.dashboard)
 
 
 def _requeue(signal_name: str) -> None:
@@ -199,12 +203,12 @@ def _remove(folder: Path, *, yes: bool) -> None:
             path.unlink(missing_ok=True)
 
 
-def _show_plan(study: Study, folder: Path, **limits: Any) -> None:
+def _show_plan(study: Study, folder: Path, where: Where, **limits: Any) -> None:
     from optiscale.sweep.forecast import forecast
     from optiscale.sweep.queue import clock
 
     with Console(stderr=True).status("measuring each network"):
-        planned = forecast(study, folder, **limits)
+        planned = forecast(study, folder, executor=_executor(study, where), **limits)
     console = Console()
     if not console.is_terminal:
         console.width = _LOG_WIDTH

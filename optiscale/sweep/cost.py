@@ -12,6 +12,8 @@ from optiscale.training.record import validation_interval
 
 #: networks are told apart by model and width
 Key = tuple[str, int | None]
+#: where rates come from that short fits gave
+MEASURED = "measured"
 
 
 @dataclass(frozen=True)
@@ -26,14 +28,19 @@ class Cost:
         Its peak in MiB: of the card, or of the process on a CPU; NaN where nothing is known of it.
     source
         Where the two come from, in words.
+    problem
+        What went wrong in the measurement, in one line, or "".
     """
 
     seconds: float
     memory_mb: float
     source: str
+    problem: str = ""
 
 
-UNKNOWN = Cost(math.nan, math.nan, "none: it failed")
+def failed(problem: str) -> Cost:
+    """Return the cost of a network that could not be measured at all."""
+    return Cost(math.nan, math.nan, "none: it failed", problem)
 
 
 @dataclass(frozen=True)
@@ -125,3 +132,19 @@ class Rates:
             memory_crystal=self.memory_crystal * math.sqrt(factor),
             source=source,
         )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What short fits told of networks.
+
+    Attributes
+    ----------
+    rates
+        Of each model and width that could be fitted.
+    problems
+        Why the others could not, or only with small batches, in one line.
+    """
+
+    rates: dict[Key, Rates]
+    problems: dict[Key, str]

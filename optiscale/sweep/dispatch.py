@@ -104,11 +104,13 @@ class Dispatch:
             if self.deadline is not None and not self.deadline.allows(job):
                 continue
             self.given += 1
-            task = Task(self._content, job.cell, self.dataset.hash, self.out, job.folder.resolve(), self.git_commit)
+            where = (self.out, job.folder.resolve(), self.git_commit, Counter(workers.values()))
+            task = Task(self._content, job.cell, self.dataset.hash, *where)
             future = self.client.submit(work, task, key=f"{job.cell.id}#{self.given}", pure=False)
             self.flying[future] = _Flight(job, time.monotonic())
 
-    def _workers(self) -> list[str]:
+    def _workers(self) -> dict[str, str]:
+        """Return the workers, each with the address of its machine."""
         workers = self.client.scheduler_info(n_workers=-1)["workers"]
         for address, worker in workers.items():
             if worker["nthreads"] != 1:
@@ -121,7 +123,7 @@ class Dispatch:
         if not workers and not self.flying and not self._said_waiting:
             self.progress.say("waiting for workers")
             self._said_waiting = True
-        return list(workers)
+        return {address: worker["host"] for address, worker in workers.items()}
 
     def _wait(self) -> None:
         from distributed import wait

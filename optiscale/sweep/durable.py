@@ -44,12 +44,19 @@ class Signs:
 
 
 def run_durably(
-    study: Study, cell: Cell, dataset: OpticalDataset, folder: Path, *, git_commit: str, signs: Signs
+    study: Study,
+    cell: Cell,
+    dataset: OpticalDataset,
+    folder: Path,
+    *,
+    git_commit: str,
+    signs: Signs,
+    at_once: int = 1,
 ) -> None:
     """Run a cell, unless it has its result, and leave exactly one record.
 
     A worker that lost its scheduler may still be at the cell: the folder is locked, the lock dies with its holder, and
-    who comes second finds the record.
+    who comes second finds the record. `at_once` tells how many runs there are on this machine, for the record.
 
     Raises
     ------
@@ -70,7 +77,12 @@ def run_durably(
             report=signs.report,
             resume_from=None if step is None else folder / CHECKPOINT,
             safety=Safety(folder / CHECKPOINT, study.sweep.checkpoint_s, stop=signs.stop, beat=signs.beat),
-            provenance={"host": platform.node(), "resumed_from": step, "attempts": _begin(folder, step)},
+            provenance={
+                "host": platform.node(),
+                "resumed_from": step,
+                "attempts": _begin(folder, step),
+                "at_once": at_once,
+            },
         )
         record = run_cell(study, cell, dataset, folder, options)
         if record["status"] in DONE:

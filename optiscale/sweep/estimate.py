@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import psutil
 
@@ -13,11 +15,12 @@ from optiscale.config import Study
 from optiscale.datamodule import rows_of
 from optiscale.dataset import OpticalDataset
 from optiscale.networks import TargetSpec
-from optiscale.sweep.cost import UNKNOWN, Cost, Key, Rates, work_of
+from optiscale.sweep.cost import MEASURED, Cost, Key, Measured, failed, work_of
 from optiscale.sweep.history import History
 from optiscale.sweep.plan import PlannedCell, has_networks
 from optiscale.sweep.progress import track_rows
-from optiscale.sweep.published import MANIFEST, N_VALIDATION
+from optiscale.sweep.published import MANIFEST, N_VALIDATION, SOURCE
+from optiscale.sweep.slowdown import assumed, cards_of
 from optiscale.training import Cell, target_spec
 from optiscale.training.baseline import torch_threads
 from optiscale.training.cell import baseline_config
@@ -44,6 +47,7 @@ def costs_of(
     *,
     history: History | None = None,
     limit_s: float = RUN_S,
+    at_once: int = 1,
 ) -> list[Cost]:
     """Estimate what each cell takes on one worker of this machine; builds the graphs and features they need.
 
@@ -57,6 +61,8 @@ def costs_of(
         Earlier runs.
     limit_s
         Seconds that measuring the networks may take.
+    at_once
+        Runs side by side on the machine: as many networks are measured at once.
 
     Returns
     -------
@@ -70,29 +76,39 @@ def costs_of(
         return [known[one.cell] for one in cells]
     n_validation = len(rows_of(dataset, study.data)["validation"])
     networks = [one for one in unknown if study.models[one.cell.model].baseline is None]
-    rates: dict[Key, Rates] = {}
-    if networks:
-        import torch
-
-        from optiscale.sweep.calibrate import calibrate
-
-        torch.set_num_threads(threads_of(study))
-        rates = calibrate(study, networks, dataset, n_validation=n_validation, limit_s=limit_s)
+    measured = _measured(study, networks, dataset, n_validation, limit_s, at_once) if networks else Measured({}, {})
     targets = {name: target_spec(model, dataset.manifest) for name, model in study.models.items()}
-    known |= _costs(study, unknown, targets, rates, n_validation=n_validation, source="measured")
+    known |= _costs(study, unknown, targets, measured, n_validation=n_validation, source=MEASURED, at_once=at_once)
     return [known[one.cell] for one in cells]
 
 
-def costs_without_data(study: Study, cells: Sequence[PlannedCell]) -> list[Cost]:
-    """Estimate what each cell takes on a data set with the published statistics."""
+def _measured(
+    study: Study, cells: Sequence[PlannedCell], dataset: OpticalDataset, n_validation: int, limit_s: float, at_once: int
+) -> Measured:
+    """Measure networks in this process, or, as many at once as there will be, in others."""
+    limits: dict[str, Any] = {"n_validation": n_validation, "limit_s": limit_s}
+    if at_once > 1:
+        from optiscale.sweep.together import calibrate_together
+
+        return calibrate_together(study, cells, **limits, threads=threads_of(study), at_once=at_once)
     import torch
 
-    from optiscale.sweep.guess import SOURCE, guess
+    from optiscale.sweep.calibrate import calibrate
+
+    torch.set_num_threads(threads_of(study))
+    return calibrate(study, cells, dataset, **limits)
+
+
+def costs_without_data(study: Study, cells: Sequence[PlannedCell], *, at_once: int = 1) -> list[Cost]:
+    """Estimate what each cell takes on a data set with the published statistics; beside others by assumption."""
+    import torch
+
+    from optiscale.sweep.guess import guess
 
     torch.set_num_threads(threads_of(study))
     targets = {name: target_spec(model, MANIFEST) for name, model in study.models.items()}
-    rates = guess(study, cells, targets)
-    costs = _costs(study, cells, targets, rates, n_validation=N_VALIDATION, source=SOURCE)
+    found = guess(study, cells, targets)
+    costs = _costs(study, cells, targets, found, n_validation=N_VALIDATION, source=SOURCE, at_once=at_once)
     return [costs[one.cell] for one in cells]
 
 
@@ -100,10 +116,11 @@ def _costs(
     study: Study,
     cells: Sequence[PlannedCell],
     targets: Mapping[str, TargetSpec],
-    rates: Mapping[Key, Rates],
+    measured: Measured,
     *,
     n_validation: int,
     source: str,
+    at_once: int,
 ) -> dict[Cell, Cost]:
     baselines: dict[str, BaselineRates] = {}
     groups: dict[tuple[Key, int], Cost] = {}
@@ -112,12 +129,25 @@ def _costs(
         key = (cell.model, cell.width)
         if (key, cell.D) not in groups:
             if study.models[cell.model].baseline is None:
-                cost = rates[key].cost(work_of(study, cell)) if key in rates else UNKNOWN
+                cost = _network(study, cell, measured, at_once)
             else:
                 cost = _baseline(study, cell, targets[cell.model], baselines, n_validation, source)
+                cost = replace(cost, seconds=cost.seconds * assumed(at_once, threads=threads_of(study)))
             groups[key, cell.D] = cost
         costs[cell] = groups[key, cell.D]
     return costs
+
+
+def _network(study: Study, cell: Cell, measured: Measured, at_once: int) -> Cost:
+    key = (cell.model, cell.width)
+    problem = measured.problems.get(key, "")
+    if key not in measured.rates:
+        return failed(problem)
+    cost = replace(measured.rates[key].cost(work_of(study, cell)), problem=problem)
+    if measured.rates[key].source != SOURCE:
+        return cost  # beside the others
+    cards = cards_of(study.models[cell.model])
+    return replace(cost, seconds=cost.seconds * assumed(at_once, threads=threads_of(study), cards=cards))
 
 
 def _baseline(

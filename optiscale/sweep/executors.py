@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
 import shutil
-import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from optiscale.config import Cluster
+from optiscale.config import Cluster, Study
 from optiscale.errors import UserError
+from optiscale.sweep.processes import SETTINGS, no_interrupts, pins, worker_context
 
 if TYPE_CHECKING:
     from distributed import Client, SpecCluster
@@ -26,9 +24,8 @@ if TYPE_CHECKING:
 INLINE = "inline"
 LOCAL = "local"
 BATCH = {"slurm": "SLURMCluster", "lsf": "LSFCluster", "pbs": "PBSCluster"}
-#: environment of a worker: the cores it may use, and when to stop (seconds since the machine started)
-CORES, STOP_AT = "OPTISCALE_CORES", "OPTISCALE_STOP_AT"
-_KEEP_MEMORY = str(2**30)
+#: environment of a worker: when to stop (seconds since the machine started)
+STOP_AT = "OPTISCALE_STOP_AT"
 
 
 @dataclass(frozen=True)
@@ -51,6 +48,11 @@ class Executor:
     workers: int = 1
     cluster: Cluster | None = None
     dashboard: bool = False
+
+    @property
+    def at_once(self) -> int:
+        """Runs side by side on this machine; on others it is not known beforehand, and one is assumed."""
+        return self.workers if self.where == LOCAL else 1
 
     def __post_init__(self) -> None:
         """Check that the parts fit.
@@ -75,6 +77,11 @@ class Executor:
             raise UserError(f"--executor {INLINE}: runs one cell at a time; give --workers 1, or --executor {LOCAL}")
 
 
+def default_executor(study: Study) -> Executor:
+    """Return this process for one worker, and local ones for more."""
+    return Executor(INLINE if study.sweep.workers == 1 else LOCAL, study.sweep.workers)
+
+
 @contextmanager
 def open_client(executor: Executor) -> Iterator[Client]:
     """Start or find the workers and give a client of them.
@@ -87,17 +94,7 @@ def open_client(executor: Executor) -> Iterator[Client]:
     import dask
     from distributed import Client
 
-    settings = {
-        "distributed.scheduler.allowed-failures": 0,  # a killed worker is a lost run; we say how often to try again
-        "distributed.scheduler.worker-ttl": None,  # measured with a clock that may be set; processes tell their end
-        "distributed.worker.multiprocessing-method": "forkserver",
-        "distributed.admin.tick.limit": "1h",  # torch holds the interpreter for longer than Dask likes
-        # Dask makes malloc give memory back at once, torch asks for it again in the next step: a third of the time
-        # would go into page faults
-        "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": _KEEP_MEMORY,
-        "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": _KEEP_MEMORY,
-    }
-    with dask.config.set(settings):
+    with dask.config.set(SETTINGS):
         if "://" in executor.where:
             with _connected(executor.where) as client:
                 yield client
@@ -122,7 +119,7 @@ def _connected(address: str) -> Iterator[Client]:
 
 def _started(executor: Executor) -> SpecCluster:
     try:
-        with _no_interrupts():
+        with no_interrupts():
             if executor.where == LOCAL:
                 return _local_cluster(executor.workers, dashboard=executor.dashboard)
             return _batch_cluster(executor)
@@ -135,13 +132,8 @@ def _started(executor: Executor) -> SpecCluster:
 
 def _local_cluster(workers: int, *, dashboard: bool) -> SpecCluster:
     from distributed import Nanny, Scheduler, SpecCluster
-    from distributed.utils import get_mp_context
 
-    # workers are forked from a process that has imported everything: one import of torch, whatever their number, and
-    # the next worker stands at once where one was killed
-    get_mp_context().set_forkserver_preload(
-        ["optiscale.sweep.worker", "optiscale.training.loggers", "optiscale.training.assemble"]
-    )
+    worker_context()
     options = {"nthreads": 1, "memory_limit": 0, "silence_logs": logging.CRITICAL, "host": "127.0.0.1"}
     return SpecCluster(
         scheduler={
@@ -158,28 +150,6 @@ def _local_cluster(workers: int, *, dashboard: bool) -> SpecCluster:
         },
         silence_logs=logging.CRITICAL,
     )
-
-
-def pins(place: int, workers: int) -> dict[str, str]:
-    """Return the environment that pins a worker to its GPU, shared with others where there are more workers, and cores.
-
-    Parameters
-    ----------
-    place, workers
-        Which worker of how many on this machine.
-    """
-    import torch
-
-    environment = {}
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    share = len(cores) // workers
-    if share:
-        environment[CORES] = ",".join(str(core) for core in cores[place * share : (place + 1) * share])
-    gpus = torch.cuda.device_count()
-    if gpus:
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(str(gpu) for gpu in range(gpus))
-        environment["CUDA_VISIBLE_DEVICES"] = visible.split(",")[place % gpus]
-    return environment
 
 
 def _batch_cluster(executor: Executor) -> SpecCluster:
@@ -243,16 +213,3 @@ def _whole_minutes(seconds: int) -> str:
     """Return HH:MM, as LSF counts."""
     minutes = -(-seconds // 60)
     return f"{minutes // 60:02d}:{minutes % 60:02d}"
-
-
-@contextmanager
-def _no_interrupts() -> Iterator[None]:
-    """Start processes that ignore Ctrl-C: a terminal sends it to all of them, and only this one is to answer."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals belong to the main thread; a notebook or a server sets its own
-        return
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)

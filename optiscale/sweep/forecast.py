@@ -13,10 +13,11 @@ from optiscale.dataset import OpticalDataset, open_source
 from optiscale.dataset.source import EMBEDDED
 from optiscale.sweep.changes import check_unchanged
 from optiscale.sweep.estimate import costs_without_data
+from optiscale.sweep.executors import Executor, default_executor
 from optiscale.sweep.memory import memory_notes
 from optiscale.sweep.plan import PlannedCell, check_data, plan
 from optiscale.sweep.published import MANIFEST
-from optiscale.sweep.queue import Queue, costs_for, queue_of, told
+from optiscale.sweep.queue import Queue, costs_for, problems, queue_of, told
 from optiscale.sweep.records import DONE, records_of
 from optiscale.training import Cell
 
@@ -81,7 +82,14 @@ class Forecast:
     notes: tuple[str, ...]
 
 
-def forecast(study: Study, out: Path, *, like: Sequence[Path] = (), budget_s: float | None = None) -> Forecast:
+def forecast(
+    study: Study,
+    out: Path,
+    *,
+    like: Sequence[Path] = (),
+    budget_s: float | None = None,
+    executor: Executor | None = None,
+) -> Forecast:
     """Plan a study and estimate its cost; trains nothing but a few steps of each network.
 
     Parameters
@@ -94,12 +102,15 @@ def forecast(study: Study, out: Path, *, like: Sequence[Path] = (), budget_s: fl
         More results folders whose runs tell what runs take.
     budget_s
         Seconds that the runs may take; None takes all.
+    executor
+        Where the runs will go; without one, this process, or as many local ones as `sweep.workers` says.
 
     Raises
     ------
     UserError
         If the study cannot run on its data set, or a folder of `like` is no results folder.
     """
+    at_once = (executor or default_executor(study)).at_once
     dataset = _dataset(study)
     planned = plan(study, dataset.manifest if dataset is not None else MANIFEST)
     cells = [one.cell for one in planned]
@@ -109,9 +120,9 @@ def forecast(study: Study, out: Path, *, like: Sequence[Path] = (), budget_s: fl
         check_data(study, dataset, cells)
         records = records_of(cells, out)
         check_unchanged(study, records, out, dataset.hash)
-        costs = costs_for(study, planned, dataset, records, like=like, exactly=True)
+        costs = costs_for(study, planned, dataset, records, like=like, exactly=True, at_once=at_once)
     else:
-        costs = dict(zip(cells, costs_without_data(study, planned), strict=True))
+        costs = dict(zip(cells, costs_without_data(study, planned, at_once=at_once), strict=True))
         notes.append(
             f"data.source: no data set at {study.data.source!r}; the plan assumes the published statistics "
             "(201,361 materials, 5.9 atoms, 185 edges, 644 angles a crystal)"
@@ -119,8 +130,7 @@ def forecast(study: Study, out: Path, *, like: Sequence[Path] = (), budget_s: fl
     queue = queue_of(study, planned, costs, records, budget_s=budget_s)
     done = sum(record["status"] in DONE for record in records.values())
     chosen = [costs[cell] for cell in queue.cells]
-    if any(math.isnan(cost.seconds) for cost in costs.values()):
-        notes.append("a network failed in the measurement (? in the table); its runs will fail too, and say why")
+    notes += problems(costs)
     if budget_s is not None:
         notes += told(queue, budget_s=budget_s)
     return Forecast(

@@ -22,11 +22,11 @@ from optiscale.sweep.budget import Deadline
 from optiscale.sweep.changes import branch, check_unchanged
 from optiscale.sweep.durable import attempts_of
 from optiscale.sweep.execute import execute
-from optiscale.sweep.executors import INLINE, LOCAL, Executor
+from optiscale.sweep.executors import Executor, default_executor
 from optiscale.sweep.live import LIVE
 from optiscale.sweep.plan import PlannedCell, check_data, plan
 from optiscale.sweep.progress import SweepProgress
-from optiscale.sweep.queue import Queue, costs_for, queue_of, told
+from optiscale.sweep.queue import Queue, costs_for, problems, queue_of, told
 from optiscale.sweep.records import DONE, extra_records, merge, records_of, set_aside_damaged
 from optiscale.training import Cell
 from optiscale.training.record import RECORD, lost_record
@@ -96,8 +96,7 @@ def run_grid(
         If the program was asked to stop; the same call goes on from there.
     """
     deadline = None if budget_s is None else Deadline(budget_s)
-    if executor is None:
-        executor = Executor(INLINE if study.sweep.workers == 1 else LOCAL, study.sweep.workers)
+    executor = executor or default_executor(study)
     if study.sweep.loggers:
         from optiscale.training.loggers import check_loggers
 
@@ -122,9 +121,11 @@ def run_grid(
             if wanted:
                 done = {cell: record for cell, record in records.items() if record["status"] in DONE}
                 choosing = deadline is not None and only is None
-                costs = costs_for(study, wanted, dataset, done, like=like, exactly=choosing)
+                costs = costs_for(study, wanted, dataset, done, like=like, exactly=choosing, at_once=executor.at_once)
                 left_s = deadline.left if deadline is not None and choosing else None
                 queue = queue_of(study, planned if only is None else wanted, costs, done, budget_s=left_s)
+                for line in problems(costs):
+                    print(line, file=sys.stderr)
                 if budget_s is not None and choosing:
                     for line in told(queue, budget_s=budget_s):
                         print(line, file=sys.stderr)

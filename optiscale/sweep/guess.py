@@ -12,13 +12,13 @@ import torch
 from optiscale.config import Study
 from optiscale.graphs import CrystalBatch
 from optiscale.networks import Prediction, TargetSpec
-from optiscale.sweep.cost import Key, Rates
+from optiscale.sweep.cost import Key, Measured, Rates
 from optiscale.sweep.plan import PlannedCell
-from optiscale.sweep.published import N_VALIDATION, STATISTICS
+from optiscale.sweep.published import N_VALIDATION, SOURCE, STATISTICS
 from optiscale.training import Cell, make_network
 from optiscale.training.options import on_gpu
+from optiscale.training.record import one_line
 
-SOURCE = "random graphs"
 _SIZES = (2, 8)
 _BYTES_A_PARAMETER = 16  # weight, gradient, and AdamW's two moments
 
@@ -43,32 +43,32 @@ def random_batch(n_crystals: int, targets: TargetSpec, statistics: dict[str, flo
     )
 
 
-def guess(study: Study, cells: Sequence[PlannedCell], targets: Mapping[str, TargetSpec]) -> dict[Key, Rates]:
+def guess(study: Study, cells: Sequence[PlannedCell], targets: Mapping[str, TargetSpec]) -> Measured:
     """Take a few steps with each network on random graphs of two sizes.
 
     A step costs a constant and a share a crystal, a validation a third of the share. The memory is that of the
-    weights, of what AdamW keeps, and of what a step keeps for its gradients. Networks that fail are left out.
+    weights, of what AdamW keeps, and of what a step keeps for its gradients. Of networks that fail it says why.
     """
     found: dict[Key, Rates] = {}
+    problems: dict[Key, str] = {}
     tried = set()
     for one in cells:
         key = (one.cell.model, one.cell.width)
         if key not in tried and study.models[one.cell.model].baseline is None:
             tried.add(key)
-            rates = _rates(study, one.cell, targets[one.cell.model])
-            found |= {key: rates} if rates is not None else {}
-    return found
+            try:
+                found[key] = _rates(study, one.cell, targets[one.cell.model])
+            except Exception as error:  # out of memory, or whatever a user's network raises: the others go on
+                problems[key] = one_line(error)
+    return Measured(found, problems)
 
 
-def _rates(study: Study, cell: Cell, targets: TargetSpec) -> Rates | None:
+def _rates(study: Study, cell: Cell, targets: TargetSpec) -> Rates:
     device = "cuda" if on_gpu(study.models[cell.model].training) else "cpu"
-    try:
-        network = make_network(study, cell, targets).to(device)
-        optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
-        batches = [random_batch(size, targets, STATISTICS).to(device) for size in _SIZES]
-        (time_few, kept_few), (time_many, kept_many) = (_step(network, optimizer, batch) for batch in batches)
-    except Exception:  # out of memory, or whatever a user's network raises: its runs will say it, the others go on
-        return None
+    network = make_network(study, cell, targets).to(device)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
+    batches = [random_batch(size, targets, STATISTICS).to(device) for size in _SIZES]
+    (time_few, kept_few), (time_many, kept_many) = (_step(network, optimizer, batch) for batch in batches)
     crystal = max(0.0, (time_many - time_few) / (_SIZES[1] - _SIZES[0]))
     step = max(0.0, time_few - _SIZES[0] * crystal)
     memory_crystal = (kept_many - kept_few) / (_SIZES[1] - _SIZES[0])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import platform
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import mean, median
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from optiscale.errors import UserError
 from optiscale.io import value_hash
 from optiscale.sweep.cost import Cost, Rates, Work, work_of
 from optiscale.sweep.records import read_record
+from optiscale.sweep.slowdown import assumed, cards_of
 from optiscale.training import Cell
 from optiscale.training.cell import baseline_config, network_config
 from optiscale.training.options import on_gpu
@@ -25,18 +27,23 @@ from optiscale.training.record import RECORD, cpu_name, versions_of
 #: how far beyond the batches of earlier runs their times are trusted
 _BEYOND = 1.5
 _COLUMNS = ["model", "width", "D", "seed", "subset_seed", "status", "wall_s", "validation_s", "peak_memory_mb"]
-_COLUMNS += ["micro_batch", "resumed_from", "device", "host", "versions", "data_hash"]
+_COLUMNS += ["micro_batch", "resumed_from", "at_once", "device", "host", "versions", "data_hash"]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A run that finished; seconds and MiB."""
+    """A run that finished; seconds and MiB; `at_once` runs were on its machine, if that is known."""
 
     D: int
     work: Work
     wall_s: float
     validation_s: float
     memory_mb: float
+    at_once: int | None = None
+
+    def slowed(self, factor: float) -> Sample:
+        """Return the run as it would be among more or fewer others."""
+        return replace(self, wall_s=self.wall_s * factor, validation_s=self.validation_s * factor)
 
 
 class History:
@@ -44,6 +51,8 @@ class History:
 
     They count where the network or baseline, its batch and precision, the targets, the graphs, the data set and its
     split, the versions and the device are the same. On a CPU the runs of this machine come before those of others.
+    Runs among as many others as there will be come first. The others are slowed down or sped up by what runs of the
+    same cells with both numbers tell, else by assumption.
 
     Parameters
     ----------
@@ -53,12 +62,15 @@ class History:
         Of their data set.
     threads
         Torch threads of a run.
+    at_once
+        Runs to come side by side on a machine.
     """
 
-    def __init__(self, study: Study, data_hash: str, *, threads: int) -> None:
+    def __init__(self, study: Study, data_hash: str, *, threads: int, at_once: int = 1) -> None:
         self.study = study
         self.data_hash = data_hash
         self.threads = threads
+        self.at_once = at_once
         self._samples: dict[str, list[Sample]] = {}
         self._elsewhere: dict[str, list[Sample]] = {}
 
@@ -76,11 +88,11 @@ class History:
             if (record["data_hash"], record["device"], record["versions"]) != (self.data_hash, device, versions):
                 continue
             here = device != self._cpu or record["host"] == platform.node()
-            sample = Sample(
-                cell.D,
-                work_of(study, cell),
-                *(_number(record.get(name)) for name in ("wall_s", "validation_s", "peak_memory_mb")),
+            wall_s, validation_s, memory_mb = (
+                _number(record.get(name)) for name in ("wall_s", "validation_s", "peak_memory_mb")
             )
+            work, at_once = work_of(study, cell), _or_none(record.get("at_once"))
+            sample = Sample(cell.D, work, wall_s, validation_s, memory_mb, at_once)
             (self._samples if here else self._elsewhere).setdefault(place, []).append(sample)
 
     def costs(self, cells: Sequence[Cell]) -> dict[Cell, Cost]:
@@ -98,6 +110,29 @@ class History:
         return found
 
     def _cost(self, cell: Cell, samples: Sequence[Sample]) -> Cost | None:
+        alike = [one for one in samples if one.at_once in (None, self.at_once)]
+        if (cost := self._told(cell, alike)) is not None:
+            return cost
+        others = [one for one in samples if one not in alike]
+        cards = cards_of(self.study.models[cell.model])
+        slowed = [one.slowed(self._slowdown(one.at_once or 1, cards)) for one in others]
+        cost = self._told(cell, slowed)
+        counts = ", ".join(str(count) for count in sorted({one.at_once or 1 for one in others}))
+        return None if cost is None else replace(cost, source=f"{cost.source} ({counts} at once)")
+
+    def _slowdown(self, before: int, cards: int) -> float:
+        """Return how many times as long a run takes as among as many as before; of the same cells, or assumed."""
+        times: dict[tuple[str, int, Work], dict[int, list[float]]] = {}
+        for place, samples in self._samples.items():
+            for one in samples:
+                times.setdefault((place, one.D, one.work), {}).setdefault(one.at_once or 0, []).append(one.wall_s)
+        both = [of for of in times.values() if before in of and self.at_once in of]
+        if both:
+            return median(mean(of[self.at_once]) / mean(of[before]) for of in both)
+        now, then = (assumed(count, threads=self.threads, cards=cards) for count in (self.at_once, before))
+        return now / then
+
+    def _told(self, cell: Cell, samples: Sequence[Sample]) -> Cost | None:
         work = work_of(self.study, cell)
         same = [sample for sample in samples if sample.D == cell.D and sample.work == work]
         if same:

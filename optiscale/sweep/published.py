@@ -27,3 +27,5 @@ MANIFEST = Manifest(
 N_VALIDATION = 20_179
 #: of a crystal of the published data set
 STATISTICS = {"atoms": 5.9, "edges": 185.0, "angles": 644.0}
+#: where rates come from that such graphs gave
+SOURCE = "random graphs"

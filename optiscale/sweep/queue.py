@@ -60,6 +60,7 @@ def costs_for(
     *,
     like: Sequence[Path] = (),
     exactly: bool = False,
+    at_once: int = 1,
 ) -> dict[Cell, Cost]:
     """Return what cells take, from the records of the study and of other folders, else measured.
 
@@ -75,12 +76,15 @@ def costs_for(
         More results folders.
     exactly
         Whether somebody waits for the number, so that measuring it may take two minutes.
+    at_once
+        Runs side by side on a machine.
     """
-    history = History(study, dataset.hash, threads=threads_of(study))
+    history = History(study, dataset.hash, threads=threads_of(study), at_once=at_once)
     history.add(study, records.values())
     for folder in like:
         history.add(*records_in(folder))
-    found = costs_of(study, planned, dataset, history=history, limit_s=PLAN_S if exactly else RUN_S)
+    limit_s = PLAN_S if exactly else RUN_S
+    found = costs_of(study, planned, dataset, history=history, limit_s=limit_s, at_once=at_once)
     return {one.cell: cost for one, cost in zip(planned, found, strict=True)}
 
 
@@ -103,6 +107,17 @@ def queue_of(
     order = [left[place] for place in in_order(study, left, [seconds[cell] for cell in left])]
     end = makespan((0.0 if math.isnan(seconds[cell]) else seconds[cell] for cell in order), study.sweep.workers)
     return Queue(tuple(order), (), costs, end)
+
+
+def problems(costs: Mapping[Cell, Cost]) -> Iterator[str]:
+    """Say what went wrong in the measurement, a line a network."""
+    networks = {(cell.model, cell.width): cost for cell, cost in costs.items() if cost.problem}
+    for (model, width), cost in networks.items():
+        name = f"{model}{'' if width is None else f' width {width}'}"
+        if math.isnan(cost.seconds):
+            yield f"{name}: failed in the measurement, and so will its runs: {cost.problem}"
+        else:
+            yield f"{name}: whole batches failed in the measurement, its cost follows from small ones: {cost.problem}"
 
 
 def told(queue: Queue, *, budget_s: float) -> Iterator[str]:

@@ -29,7 +29,7 @@ COLUMNS = {
     **dict.fromkeys(("val_loss", "val_eps_loss", "val_drude_loss"), "float64"),
     **dict.fromkeys(("best_epoch", "best_step", "epochs", "steps"), "Int64"),
     **dict.fromkeys(("train_loss", "lr", "wall_s", "validation_s", "graphs_per_s", "peak_memory_mb"), "float64"),
-    **dict.fromkeys(("micro_batch", "attempts", "resumed_from"), "Int64"),
+    **dict.fromkeys(("micro_batch", "attempts", "resumed_from", "at_once"), "Int64"),
     **dict.fromkeys(("validate_every", "device", "host", "versions", "config_hash", "data_hash"), "string"),
     **dict.fromkeys(("git_commit", "recorded_at", "status", "message"), "string"),
 }

@@ -14,7 +14,8 @@ from optiscale.config import RESOLVED, parse_study
 from optiscale.dataset import OpticalDataset, open_source
 from optiscale.errors import UserError
 from optiscale.sweep.durable import Signs, run_durably
-from optiscale.sweep.executors import CORES, STOP_AT
+from optiscale.sweep.executors import STOP_AT
+from optiscale.sweep.processes import pin
 from optiscale.sweep.stopping import stop_requested
 from optiscale.training import Cell
 from optiscale.training.options import RunStopped
@@ -39,6 +40,7 @@ class Task:
     out: Path
     folder: Path
     git_commit: str
+    workers: dict[str, int]  # by the address of their machine
 
 
 def work(task: Task) -> tuple[str | None, str]:
@@ -66,7 +68,7 @@ def work(task: Task) -> tuple[str | None, str]:
 
     say(0, None)
     last[0] = -math.inf  # the next sign tells the step that the training goes on from
-    _pin()
+    pin()
     study = parse_study(task.study)
     if study.sweep.threads is None:
         threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
@@ -76,16 +78,17 @@ def work(task: Task) -> tuple[str | None, str]:
     dataset = _opened(study.data.source, task.data_hash, worker.address)
     try:
         run_durably(
-            study, task.cell, dataset, task.folder, git_commit=task.git_commit, signs=Signs(_why_stop, beat, say)
+            study,
+            task.cell,
+            dataset,
+            task.folder,
+            git_commit=task.git_commit,
+            signs=Signs(_why_stop, beat, say),
+            at_once=task.workers.get(worker.ip, 1),
         )
     except RunStopped as stopped:
         return str(stopped), worker.address
     return None, worker.address
-
-
-def _pin() -> None:
-    if cores := os.environ.get(CORES):
-        os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
 
 
 def _why_stop() -> str | None:

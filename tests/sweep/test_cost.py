@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from known_runs import TRUE, record, study_of
 from small import study_content
 
 from optiscale.config import Study, parse_study, save_study
@@ -22,11 +23,6 @@ from optiscale.sweep.forecast import forecast
 from optiscale.sweep.history import History, Sample, rates_of, records_in
 from optiscale.sweep.memory import memory_notes
 from optiscale.training import Cell
-from optiscale.training.record import identity
-
-TRUE = Rates(
-    step=0.01, crystal=0.002, epoch=0.05, validation=0.3, begin=0.0, memory=500.0, memory_crystal=0.0, source=""
-)
 
 
 @pytest.fixture(autouse=True)
@@ -35,13 +31,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-def study_of(source: Path | str = "x", **training: object) -> Study:
-    content = study_content(source)
-    content["training"] = {**content["training"], **training}  # type: ignore[dict-item]
-    content["grid"] = [{"model": "2B", "widths": [8, 16], "data_sizes": [4, 8, 16], "seeds": [1, 42]}]
-    return parse_study(content)
 
 
 def test_work_is_counted() -> None:
@@ -69,27 +58,6 @@ def test_rates_are_found_in_runs_and_tell_runs_of_another_size_and_length() -> N
         study_of(length={"steps": 5000}, batch_size=8, validate_every={"steps": 50}), Cell("2B", 8, 60, 1, 0)
     )
     assert found.cost(longer).seconds == pytest.approx(TRUE.cost(longer).seconds, rel=1e-6)
-
-
-def record(study: Study, cell: Cell, **fields: object) -> dict[str, Any]:
-    work = work_of(study, cell)
-    row = identity(study, cell, N=1, data_hash="data", git_commit="")
-    took = {"wall_s": TRUE.cost(work).seconds, "validation_s": work.validations * TRUE.validation}
-    return {
-        **row,
-        **took,
-        "status": "finished",
-        "peak_memory_mb": 612.0,
-        "device": "cpu, 1 threads",
-        "host": _host(),
-        **fields,
-    }
-
-
-def _host() -> str:
-    import platform
-
-    return platform.node()
 
 
 def known(study: Study, records: list[dict[str, Any]], of: Study | None = None) -> dict[Cell, str]:
@@ -170,7 +138,7 @@ def test_networks_are_measured_on_the_data_on_their_way(
     monkeypatch.setattr("optiscale.training.module.fast_forward", lambda *parts: (seen.append(1), forward(*parts))[1])
     study = study_of(dataset.folder, length={"steps": 40}, validate_every={"steps": 40})
     cells = plan(study, dataset.manifest)
-    rates = calibrate(study, cells, dataset, n_validation=6, limit_s=20.0)
+    rates = calibrate(study, cells, dataset, n_validation=6, limit_s=20.0).rates
     assert len(seen) > 20, "merged graphs, as the runs on a processor take"
     assert set(rates) == {("2B", 8), ("2B", 16)}
     for each in rates.values():
@@ -183,7 +151,7 @@ def test_networks_are_measured_on_the_data_on_their_way(
 def test_what_there_is_no_time_to_measure_is_extrapolated(dataset: OpticalDataset) -> None:
     study = study_of(dataset.folder)
     cells = plan(study, dataset.manifest)
-    rates = calibrate(study, cells, dataset, n_validation=6, limit_s=0.0)
+    rates = calibrate(study, cells, dataset, n_validation=6, limit_s=0.0).rates
     narrow, wide = rates["2B", 8], rates["2B", 16]
     factor = cells[-1].N / cells[0].N
     assert (narrow.source, wide.source) == ("measured", "extrapolated from 2B width 8")
@@ -217,7 +185,7 @@ def test_a_network_that_fails_has_no_cost_and_the_plan_says_so(dataset: OpticalD
     content["grid"].append({"model": "bad", "data_sizes": [4], "seeds": [1]})  # type: ignore[attr-defined]
     planned = forecast(parse_study(content), tmp_path)
     assert [row.model for row in planned.rows if math.isnan(row.seconds)] == ["bad"]
-    assert "its runs will fail too" in planned.notes[0]
+    assert planned.notes[0] == "bad: failed in the measurement, and so will its runs: ValueError: no good"
 
 
 def test_a_plan_says_where_its_numbers_come_from(dataset: OpticalDataset, tmp_path: Path) -> None:

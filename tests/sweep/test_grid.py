@@ -98,6 +98,7 @@ def test_two_workers_give_the_losses_of_one(dataset: OpticalDataset, done: Path,
     runs = run_grid(study, tmp_path / "two").runs
     one = pd.read_parquet(done / "runs.parquet")
     assert list(runs["val_loss"]) == list(one["val_loss"])
+    assert (set(runs["at_once"]), set(one["at_once"])) == ({2}, {1})
 
 
 @pytest.mark.parametrize("workers", [1, 2])
