@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from optiscale.advice.curve import Curve, Variable, curves_of, law_in_words, reach_tested, support
 from optiscale.advice.draws import Draws, draw
@@ -16,6 +15,7 @@ from optiscale.advice.question import check_question, curves_that_answer, origin
 from optiscale.advice.targets import TargetForecast
 from optiscale.errors import UserError
 from optiscale.laws import StudyFits
+from optiscale.laws.calibration import Spread
 from optiscale.laws.extrapolation import REACH
 from optiscale.laws.uncertainty import LEVEL
 
@@ -161,8 +161,8 @@ def forecast_gains(
 ) -> list[Gain]:
     """Forecast the fall of the loss from D to D + `further` materials, at D, or at the largest measured if not given.
 
-    The interval is that of the parameters and laws, and beyond the points also what earlier extrapolations were wrong
-    by beyond theirs: a rate a unit of ln size is an error of the slope.
+    The interval is that of the parameters and laws, beyond the points widened or narrowed by what earlier
+    extrapolations were wrong by over what was stated of them.
     """
     check_question(D, N, level)
     rows = []
@@ -182,11 +182,8 @@ def _gain(curve: Curve, size: int, further: int, level: float, draws: Draws, tes
     fall = float(np.log(loss / later))
     falls = -np.diff(np.log(draws.predict(curve.at(ends))), axis=1)[:, 0]
     low, high = np.quantile(falls, [0.5 - level / 2, 0.5 + level / 2])
-    held = curve.choice.spread.get("")
-    if held is not None:
-        t = float(stats.t.ppf(0.5 + level / 2, held.dof))
-        half = t * held.excess * float(np.diff(curve.reach(ends))[0])
-        low, high = fall - np.hypot(fall - low, half), fall + np.hypot(high - fall, half)
+    factor = float(curve.choice.spread.get("", Spread()).factor(level, curve.reach(ends))[1])
+    low, high = fall - factor * (fall - low), fall + factor * (high - fall)
     gain, least, most = (float(loss * -np.expm1(-one)) for one in (fall, low, high))
     return Gain(
         **origin_of(curve.series),

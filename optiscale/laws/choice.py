@@ -15,27 +15,19 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from optiscale.errors import UserError
-from optiscale.laws.calibration import Spread, spreads
+from optiscale.laws.calibration import Spread, dof_of, mean_dof, spreads
 from optiscale.laws.diagnose import SIGNIFICANT, goodness_p
-from optiscale.laws.extrapolation import (
-    LAST_VALUE,
-    REACH,
-    SMALLEST_SKILL,
-    Holdout,
-    held_out_weights,
-    rolling_origins,
-    sizes_of,
-)
+from optiscale.laws.extrapolation import LAST_VALUE, REACH, Holdout, rolling_origins, sizes_of
 from optiscale.laws.fit import FitOptions, fit_many, sigma_of
 from optiscale.laws.points import Noise, Points, estimate_noise
 from optiscale.laws.registry import LAWS
 from optiscale.laws.result import LawFit
 from optiscale.laws.support import falling, supported, well_judged
+from optiscale.laws.weighing import by_score, by_skill, pick, weighted_median
 
 Array = NDArray[np.float64]
 Of = Literal["mean", "run"]
 
-_LEVEL = 1.05  # held-out errors within this factor are level: the law with the fewest parameters is taken
 _SMALLEST_WEIGHT = 1e-3
 _WIDEST = 300.0  # in ln L: an interval that is open for all purposes, still a number
 
@@ -85,7 +77,7 @@ class Choice:
     table
         A row a law, the last value first.
     spread
-        Held-out error by law, and of the ensemble under ``""``.
+        What held-out errors say of the stated ones, by law, and of the ensemble under ``""``.
     fits
         Fit by name of the law.
     largest
@@ -124,17 +116,18 @@ class Choice:
     ) -> tuple[Array, Array]:
         """Interval of the mean loss, or of a new run, at ``x=…`` or ``N=…, D=…``.
 
-        It is the uncertainty of the parameters (and, in the ensemble, the disagreement of the laws); beyond the points
-        also what earlier extrapolations over that reach were wrong by beyond theirs (:class:`Spread`). Scatter of the
-        points that no seeds explain counts, so that where no seeds tell a mean from a run it is the interval of a
-        further point like those fitted.
+        It is the uncertainty of the parameters, and of the choice: the disagreement of the weighed laws with the
+        prediction, be that of one of them or of all (S. T. Buckland, K. P. Burnham, N. H. Augustin, Biometrics 53, 603
+        (1997)). Beyond the points it is widened or narrowed by what held-out extrapolations were wrong by, over what
+        was stated of them (:class:`Spread`). Scatter of the points that no seeds explain counts, so that where no seeds
+        tell a mean from a run it is the interval of a further point like those fitted.
 
         Parameters
         ----------
         level
             Nominal coverage.
         law
-            A law, or None for the ensemble.
+            Law that predicts, or None for the ensemble.
         of
             ``"mean"`` of infinitely many seeds, or one ``"run"``.
 
@@ -145,9 +138,7 @@ class Choice:
         """
         log_loss, deviation = self._mean_and_spread(law, x)
         half = _quantile(level, self._dof(law)) * np.hypot(deviation, self._unexplained(law))
-        held = self.spread.get(law or "")
-        if held is not None:
-            half = np.hypot(half, _quantile(level, held.dof) * held.excess * self._reach(x))
+        half = half * self.spread.get(law or "", Spread()).factor(level, self._reach(x))
         if of == "run":
             if self.noise is None:
                 raise UserError("no scatter of seeds is known, so no interval of a run: ask for that of the mean")
@@ -159,41 +150,48 @@ class Choice:
 
     def _mean_and_spread(self, law: str | None, x: Mapping[str, ArrayLike]) -> tuple[Array, Array]:
         """Log of the prediction and its standard deviation from the parameters and the laws' disagreement."""
-        weights = {law: 1.0} if law is not None else {k: v for k, v in self.weights.items() if v > _SMALLEST_WEIGHT}
+        weights = self._shares()
         if not weights:
             raise UserError(f"nothing was fitted, so nothing can be predicted: {self.reason}")
+        if law is not None and law not in self.fits:
+            raise UserError(f"law {law!r} was not fitted here: choose one of {', '.join(self.fits)}")
+        said = {name: self._of_law(name, x) for name in {**weights, **({law: 0.0} if law is not None else {})}}
+        logs = np.stack([said[name][0] for name in weights])
+        share = np.array(list(weights.values())).reshape(-1, *([1] * (logs.ndim - 1)))
+        if law is None:
+            mean = np.sum(share * logs, axis=0)
+            variance = weighted_median(np.stack([said[name][1] for name in weights]), share)
+        else:
+            mean, variance = said[law]
+        return mean, np.sqrt(variance + np.sum(share * (logs - mean) ** 2, axis=0))
+
+    def _of_law(self, name: str, x: Mapping[str, ArrayLike]) -> tuple[Array, Array]:
+        """Log of the prediction of one law and its variance from the parameters."""
+        fit = self.fits[name]
+        loss = np.maximum(fit.predict(**x), 1e-300)
+        return np.log(loss), (fit.band(**x) / loss) ** 2 if fit.covariance is not None else np.zeros_like(loss)
+
+    def _shares(self, law: str | None = None) -> dict[str, float]:
+        """Weights that count, summing to one; of one law alone if it is named."""
+        weights = {law: 1.0} if law is not None else {k: v for k, v in self.weights.items() if v > _SMALLEST_WEIGHT}
         total = sum(weights.values())
-        logs, variances = [], []
-        for name in weights:
-            if name not in self.fits:
-                raise UserError(f"law {name!r} was not fitted here: choose one of {', '.join(self.fits)}")
-            fit = self.fits[name]
-            loss = np.maximum(fit.predict(**x), 1e-300)
-            logs.append(np.log(loss))
-            variances.append((fit.band(**x) / loss) ** 2 if fit.covariance is not None else np.zeros_like(loss))
-        share = np.array([value / total for value in weights.values()]).reshape(-1, *([1] * np.ndim(logs[0])))
-        mean = np.sum(share * np.stack(logs), axis=0)
-        disagreement = np.sum(share * (np.stack(logs) - mean) ** 2, axis=0)
-        return mean, np.sqrt(_weighted_median(np.stack(variances), share) + disagreement)
+        return {name: value / total for name, value in weights.items()}
 
     def _unexplained(self, law: str | None) -> float:
         """Deviation of ln L of a further point about a law beyond the scatter of its seeds.
 
         Without seeds it is all of the residuals; with seeds what these do not explain, if they do not.
         """
-        weights = {law: 1.0} if law is not None else self.weights
-        variance = sum(weight * _beyond_seeds(self.fits[name]) for name, weight in weights.items())
-        return self.scatter * float(np.sqrt(variance / sum(weights.values())))
+        variance = sum(weight * _beyond_seeds(self.fits[name]) for name, weight in self._shares(law).items())
+        return self.scatter * float(np.sqrt(variance))
 
-    def _dof(self, law: str | None) -> int:
-        """Degrees of freedom that the size of the errors is from: of the seeds, or of the residuals if those set it."""
-        laws = (
-            [law] if law is not None else [name for name, weight in self.weights.items() if weight > _SMALLEST_WEIGHT]
+    def _dof(self, law: str | None) -> float:
+        """Degrees of freedom that the size of the errors is known to."""
+        shares = self._shares(law)
+        fits = [self.fits[name] for name in shares]
+        return mean_dof(
+            list(shares.values()), [dof_of(float(fit.chi2 or 0.0), fit.n, fit.k, self.noise) for fit in fits]
         )
-        fits = [self.fits[name] for name in laws if name in self.fits]
-        from_residuals = [fit for fit in fits if self.noise is None or float(fit.redchi or 0.0) > 1.0]
-        dofs = [max(1, fit.n - fit.k) for fit in from_residuals]
-        return min([*dofs, *([] if self.noise is None else [max(1, self.noise.dof)])])
 
     def _reach(self, x: Mapping[str, ArrayLike]) -> Array:
         return reach_beyond({name: np.asarray(values, dtype=float) for name, values in x.items()}, self.largest)
@@ -236,7 +234,7 @@ def _beyond_seeds(fit: LawFit) -> float:
     return 0.0 if explained else max(redchi - 1.0, 0.0)
 
 
-def _quantile(level: float, dof: int) -> float:
+def _quantile(level: float, dof: float) -> float:
     """Quantile of Student's t that holds `level` between itself and its negative."""
     return float(stats.t.ppf(0.5 + level / 2.0, dof))
 
@@ -323,10 +321,9 @@ def _choose(
     candidates, refused = falling(supported(fits), fits, points, reach)
     judged = well_judged({name: table[name] for name in candidates if name in table})
     if judged:
-        weights = held_out_weights(judged)
-        lowest = max(min(one.skill for one in judged.values()), SMALLEST_SKILL)
-        level = [name for name, one in judged.items() if one.skill <= _LEVEL * lowest]
-        best: str | None = min(level, key=lambda name: (fits[name].k, judged[name].skill))
+        skills = {name: one.skill for name, one in judged.items()}
+        weights = by_skill(skills)
+        best: str | None = pick(skills, {name: fits[name].k for name in judged})
         others = ", ".join(name for name, fit in fits.items() if fit.fitted and name not in {*candidates, *refused})
         reason = f"lowest error at held-out larger sizes ({judged[str(best)].skill:.2f} of the last value's)"
         reason += f"; without support (BIC): {others}" if others else ""
@@ -335,9 +332,7 @@ def _choose(
     else:
         ranked = {name: (float(fits[name].bic or 0.0), fits[name].k) for name in candidates}
         best = min(ranked, key=lambda name: ranked[name]) if ranked else None
-        smallest = min((bic for bic, _ in ranked.values()), default=0.0)
-        likely = {name: float(np.exp(-0.5 * (bic - smallest))) for name, (bic, _) in ranked.items()}
-        weights = {name: value / sum(likely.values()) for name, value in likely.items()}
+        weights = by_score({name: bic for name, (bic, _) in ranked.items()})
         reason = "too few sizes to hold any out: the lowest BIC, and weights by BIC"
         if best is None:
             reason = next((fit.message for fit in fits.values()), "no law to fit")
@@ -348,13 +343,22 @@ def _choose(
         best=best,
         reason=reason,
         table=tuple(rows),
-        spread=spreads(judged, weights, fits),
+        spread=spreads(
+            {name: one for name, one in table.items() if name == LAST_VALUE or _eligible(name, fits, refused)},
+            fits,
+            noise,
+            best,
+        ),
         fits=dict(fits),
         largest={name: float(values.max()) for name, values in sizes_of(dict(points.x)).items()},
         noise=noise,
         scatter=scatter,
         refused=tuple(refused),
     )
+
+
+def _eligible(name: str, fits: Mapping[str, LawFit], refused: Sequence[str]) -> bool:
+    return fits[name].fitted and name not in refused
 
 
 def _row(name: str, fit: LawFit | None, held: Holdout | None, weight: float) -> Row:
@@ -370,12 +374,3 @@ def _row(name: str, fit: LawFit | None, held: Holdout | None, weight: float) -> 
         origins=held.n_origins if held is not None else 0,
         weight=weight,
     )
-
-
-def _weighted_median(values: Array, share: Array) -> Array:
-    """Median over the first axis by weight: one law whose parameters are free must not widen the whole ensemble."""
-    share = np.broadcast_to(share, values.shape)
-    order = np.argsort(values, axis=0)
-    passed = np.cumsum(np.take_along_axis(share, order, axis=0), axis=0) >= 0.5 - 1e-9
-    first = np.argmax(passed, axis=0)
-    return np.asarray(np.take_along_axis(np.take_along_axis(values, order, axis=0), first[None], axis=0)[0])

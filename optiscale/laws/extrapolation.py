@@ -32,8 +32,6 @@ _STARTS = 10
 _MOST_SIZES = 24
 _SMALLEST_ERROR = 1e-6
 _SINGULAR = 1e-12
-SMALLEST_SKILL = 1e-3
-"""Held-out error over that of the last value below which laws are exact, and level."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +57,10 @@ class Holdout:
     deviations
         Deviation of ln L of those predictions from the errors of the parameters, where the points scatter by sigma; as
         long.
+    chi2
+        Chi-square of the points fitted at each cut, as long.
+    fitted
+        Number of those points, as long.
     scatter
         Deviation sigma of ln L of each held-out point, as long.
     reaches
@@ -74,6 +76,8 @@ class Holdout:
     law: str
     errors: tuple[Array | None, ...]
     deviations: tuple[Array | None, ...]
+    chi2: tuple[float | None, ...]
+    fitted: tuple[int, ...]
     scatter: tuple[Array, ...]
     reaches: tuple[Array, ...]
     independent: float
@@ -135,10 +139,11 @@ def last_value(points: Points, origin: Origin) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class _Ahead:
-    """Prediction of ln L at the held-out points of a cut, and its deviation from the parameters alone, (m,) each."""
+    """Prediction of ln L at held-out points, its deviation from the parameters alone, (m,) each; chi-square before."""
 
     log_loss: Array
     deviation: Array
+    chi2: float
 
 
 def _predict(name: str, cuts: Sequence[tuple[Points, Origin, Array]], options: FitOptions) -> list[_Ahead | None]:
@@ -164,11 +169,13 @@ def _predict(name: str, cuts: Sequence[tuple[Points, Origin, Array]], options: F
     for i, values, cost, own, unit in zip(usable, best, ends.cost.min(axis=1), covariance, units, strict=True):
         if np.isfinite(cost):
             points, origin, _ = cuts[i]
-            found[i] = _ahead(law, [points.x[variable][origin.held] for variable in law.variables], values, own, unit)
+            found[i] = _ahead(
+                law, [points.x[variable][origin.held] for variable in law.variables], values, own, unit, float(cost)
+            )
     return found
 
 
-def _ahead(law: Law, held: Sequence[Array], values: Array, covariance: Array, units: Array) -> _Ahead:
+def _ahead(law: Law, held: Sequence[Array], values: Array, covariance: Array, units: Array, chi2: float) -> _Ahead:
     step = 1e-5 * np.maximum(np.abs(values), 1e-2 * units)
     places = np.concatenate([values[None], values + np.diag(step), values - np.diag(step)])  # (1 + 2k, k)
     losses = np.asarray(law.function(*(one[None] for one in held), *places.T[:, :, None]), dtype=float)
@@ -176,7 +183,7 @@ def _ahead(law: Law, held: Sequence[Array], values: Array, covariance: Array, un
     k = len(values)
     slopes = (logs[1 : k + 1] - logs[k + 1 :]) / (2.0 * step[:, None])  # (k, m)
     variance = np.einsum("im,ij,jm->m", slopes, covariance, slopes)
-    return _Ahead(logs[0], np.sqrt(np.maximum(variance, 0.0)))
+    return _Ahead(logs[0], np.sqrt(np.maximum(variance, 0.0)), chi2)
 
 
 def rolling_origin(
@@ -216,10 +223,12 @@ def rolling_origins(
     base = [np.log(last_value(points, one)) - seen for (points, one, _), seen in zip(cuts, observed, strict=True)]
     errors: dict[str, list[Array | None]] = {LAST_VALUE: list(base)}
     deviations: dict[str, list[Array | None]] = {LAST_VALUE: [None] * len(cuts)}
+    chi2: dict[str, list[float | None]] = {LAST_VALUE: [None] * len(cuts)}
     for name in laws:
         predicted = _predict(name, cuts, options)
         errors[name] = [None if one is None else one.log_loss - o for one, o in zip(predicted, observed, strict=True)]
         deviations[name] = [None if one is None else one.deviation for one in predicted]
+        chi2[name] = [None if one is None else one.chi2 for one in predicted]
     reaches = [reach_of(points, one) for points, one, _ in cuts]
     scatter = [sigma[one.held] / points.loss[one.held] for points, one, sigma in cuts]
     worth = [_independent(origins_of(points, reach=reach), reach) for points in sets]
@@ -233,6 +242,8 @@ def rolling_origins(
                     [own[r] for r in mine],
                     [base[r] for r in mine],
                     deviations=tuple(deviations[name][r] for r in mine),
+                    chi2=tuple(chi2[name][r] for r in mine),
+                    fitted=tuple(int(cuts[r][1].train.sum()) for r in mine),
                     scatter=tuple(scatter[r] for r in mine),
                     reaches=tuple(reaches[r] for r in mine),
                     independent=worth[i],
@@ -282,16 +293,3 @@ def _holdout(name: str, errors: Sequence[Array | None], base: Sequence[Array], *
 def _rms(errors: Iterable[Array | None]) -> float:
     squares = [float(np.mean(one**2)) for one in errors if one is not None]
     return float(np.sqrt(np.mean(squares))) if squares else float("nan")
-
-
-def held_out_weights(table: Mapping[str, Holdout]) -> dict[str, float]:
-    """Weights of an ensemble of laws, summing to one: one over the mean squared held-out error.
-
-    J. M. Bates and C. W. J. Granger, "The combination of forecasts", Oper. Res. Q. 20, 451 (1969). Errors are taken
-    relative to the last value, so that laws that could be fitted at fewer origins are comparable.
-    """
-    usable = {name: one for name, one in table.items() if name != LAST_VALUE and one.n_origins}
-    if not usable:
-        return {}
-    weights = np.array([max(one.skill, SMALLEST_SKILL) for one in usable.values()]) ** -2.0
-    return dict(zip(usable, (weights / weights.sum()).tolist(), strict=True))

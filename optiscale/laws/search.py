@@ -18,6 +18,7 @@ Space = Literal["log", "linear"]
 
 _DRAWS_A_PARAMETER = 48
 _KEPT_BY_COST = 0.6
+_PLACES = 6  # parts of the range of a break
 _BEYOND = 0.5  # decades outside the points in which breaks are sought
 _FIRST_ITERATIONS = 50
 _POLISH_ITERATIONS = 200
@@ -123,7 +124,8 @@ def draw_starts(data: Data, index: int, count: int, rng: np.random.Generator) ->
     """Draw starts for one set of points, (count, k): the law's guess, the best of many draws, and some of the others.
 
     Draws scatter around the guess: breaks over the range of the points, other lengths by a decade, exponents and levels
-    by a factor of about two; parameters that the law is linear in are solved for (variable projection).
+    by a factor of about two, half of the exponents around their prior instead; parameters that the law is linear in are
+    solved for (variable projection).
     """
     law = data.law
     variables, loss, sigma = data.one(index)
@@ -138,6 +140,9 @@ def draw_starts(data: Data, index: int, count: int, rng: np.random.Generator) ->
             draws[:, i] = rng.uniform(log_x.min() - _BEYOND, log_x.max() + _BEYOND, len(draws))
         elif name.startswith(LOG_PREFIX):
             draws[:, i] = centre[i] + rng.normal(0.0, 1.0, len(draws))
+        elif name in law.priors:  # a guess that misjudges the floor misjudges every exponent: half of them from afar
+            known = rng.normal(*law.priors[name], len(draws[::2]))
+            draws[::2, i] = np.abs(known) if law.priors[name][0] > 0 else known
     columns = [law.parameters.index(name) for name in law.breaks]
     draws[:, columns] = np.sort(draws[:, columns], axis=1)  # breaks of one law are told apart by their order
     low, high = law.limits()
@@ -148,10 +153,24 @@ def draw_starts(data: Data, index: int, count: int, rng: np.random.Generator) ->
     single = data.take(np.array([index]))
     residuals = single.residuals(np.zeros(len(draws), dtype=np.intp))(draws, np.arange(len(draws)))
     residuals = np.clip(np.nan_to_num(residuals, nan=1e100), -1e100, 1e100)
-    order = np.argsort(np.einsum("rn,rn->r", residuals, residuals), kind="stable")
-    best = order[order != 0][: int(_KEPT_BY_COST * count)]
+    cost = np.einsum("rn,rn->r", residuals, residuals)
+    order = np.argsort(cost, kind="stable")
+    order = order[order != 0]
+    if columns:
+        order = order[_in_turn(draws[order, columns[0]])]
+    best = order[: int(_KEPT_BY_COST * count)]
     others = np.setdiff1d(np.arange(1, len(draws)), best)[: count - 1 - len(best)]
     return draws[np.concatenate([[0], best, others])]
+
+
+def _in_turn(place: Array) -> Rows:
+    """Order that takes ranked draws from every part of the range of a break in turn: each may have its own valley."""
+    edges = np.linspace(float(place.min()), float(place.max()), _PLACES + 1)[1:-1]
+    part = np.searchsorted(edges, place)
+    rank = np.zeros(len(place), dtype=int)
+    for one in range(_PLACES):
+        rank[part == one] = np.arange(int(np.sum(part == one)))
+    return np.argsort(rank, kind="stable")
 
 
 @dataclass(frozen=True)

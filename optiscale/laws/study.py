@@ -29,7 +29,7 @@ MIN_POINTS = 3
 ASYMPTOTE_POINTS = 3
 _MAP_POINTS = 7
 _MAP_FILLED = 0.75  # of a grid; with more holes than that a note says what the map rests on
-_SCHEMA = 3
+_SCHEMA = 4
 _POINT_COLUMNS = ("x", "N", "D", "width", "mean", "std", "n_seeds")
 
 

@@ -14,6 +14,7 @@ NO_SUPPORT = 10.0
 """BIC above the lowest from which a law has essentially no support (R. E. Kass, A. E. Raftery, J. Am. Stat. Assoc. 90,
 773 (1995)): such a law is not chosen, however well it happened to extrapolate."""
 _STEPS = 9  # sizes beyond the points at which a law must not rise
+_EXACT = 1e-12  # mean squared residual, in units of the scatter, below which laws are level
 _LEVEL_LOSS = 1e-6  # relative rise that counts as none
 
 
@@ -24,13 +25,24 @@ def supported(fits: Mapping[str, LawFit]) -> list[str]:
     logarithm of the residuals' variance is at the mercy of chance where hardly more points than parameters are left.
     """
     fitted = {name: fit for name, fit in fits.items() if fit.fitted}
+    if not fitted:
+        return []
     if all(fit.noise is not None for fit in fitted.values()):
-        unit = max(1.0, min((float(fit.redchi or 0.0) for fit in fitted.values()), default=1.0))
-        scores = {name: float(fit.chi2 or 0.0) / unit + fit.k * np.log(fit.n) for name, fit in fitted.items()}
+        chi2 = {name: float(fit.chi2 or 0.0) for name, fit in fitted.items()}
+        n = next(iter(fitted.values())).n
+        scores = scores_of(chi2, {name: fit.k for name, fit in fitted.items()}, n, known=True)
     else:
         scores = {name: float(fit.bic or 0.0) for name, fit in fitted.items()}
-    lowest = min(scores.values(), default=0.0)
+    lowest = min(scores.values())
     return [name for name, score in scores.items() if score <= lowest + NO_SUPPORT]
+
+
+def scores_of(chi2: Mapping[str, float], k: Mapping[str, int], n: int, *, known: bool) -> dict[str, float]:
+    """Score of laws fitted to the same n points, lower is better: as for :func:`supported`, `known` tells of seeds."""
+    if known:
+        unit = max(1.0, min(value / max(n - k[name], 1) for name, value in chi2.items()))
+        return {name: float(value / unit + k[name] * np.log(n)) for name, value in chi2.items()}
+    return {name: float(n * np.log(max(value / n, _EXACT)) + k[name] * np.log(n)) for name, value in chi2.items()}
 
 
 def well_judged(table: Mapping[str, Holdout]) -> dict[str, Holdout]:
@@ -38,8 +50,14 @@ def well_judged(table: Mapping[str, Holdout]) -> dict[str, Holdout]:
 
     A law of many parameters can be fitted at the last cut only, and one hit there is luck as likely as skill.
     """
-    most = max((one.n_origins for one in table.values()), default=0)
-    return {name: one for name, one in table.items() if one.n_origins and 2 * one.n_origins >= most}
+    rare = seldom({name: one.n_origins for name, one in table.items()})
+    return {name: one for name, one in table.items() if name not in rare}
+
+
+def seldom(cuts: Mapping[str, int]) -> set[str]:
+    """Laws that were held out at less than half of the most cuts, or never."""
+    most = max(cuts.values(), default=0)
+    return {name for name, count in cuts.items() if not count or 2 * count < most}
 
 
 def falling(

@@ -21,7 +21,8 @@ from optiscale.laws import (
 )
 from optiscale.laws.breaks import Break
 from optiscale.laws.choice import Choice
-from optiscale.laws.extrapolation import LAST_VALUE, held_out_weights, origins_of, sizes_of
+from optiscale.laws.extrapolation import LAST_VALUE, origins_of, sizes_of
+from optiscale.laws.weighing import by_skill
 
 from .truths import TRUTH, sample
 
@@ -84,7 +85,7 @@ def test_a_law_without_support_is_not_chosen_and_has_no_weight():
 
 def test_weights_fall_with_the_held_out_error():
     table = rolling_origin(sample("broken", n=12, relative=2e-3), FEW)
-    weights = held_out_weights(table)
+    weights = by_skill({name: one.skill for name, one in table.items()})
     ranked = sorted(weights, key=lambda name: table[name].skill)
     assert [weights[name] for name in ranked] == sorted(weights.values(), reverse=True)
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from optiscale.laws import LAWS, FitOptions, Points, choose, fit_law, profile
-from optiscale.laws.calibration import spreads
+from optiscale.laws.calibration import PRIOR_WINDOWS, Spread, spreads
 from optiscale.laws.extrapolation import LAST_VALUE, Holdout, rolling_origin
-from optiscale.laws.points import smooth_scatter
+from optiscale.laws.points import Noise, smooth_scatter
 from optiscale.laws.support import falling, supported, well_judged
 
 from .truths import TRUTH, sample
@@ -100,29 +100,54 @@ def test_robust_costs_see_outliers_without_seeds():
     assert max(misses["asymmetric"], misses["huber"]) < misses["squares"] / 3
 
 
-def holdout(errors: float, stated: float, cuts: int = 6) -> Holdout:
-    ones = tuple(np.ones(1) for _ in range(cuts))
+def holdout(law: str, errors: float, stated: float, *, cuts: int = 6, skill: float = 0.5) -> Holdout:
+    """Errors at cuts of eleven points, normal of the given size, where a law of two parameters stated another."""
+    drawn = errors * np.random.default_rng(3).standard_normal((cuts, 50))
     return Holdout(
-        law="power",
-        errors=tuple(errors * one * sign for one, sign in zip(ones, (1, -1) * cuts, strict=False)),
-        deviations=tuple(stated * one for one in ones),
-        scatter=tuple(0.0 * one for one in ones),
-        reaches=tuple(np.log(2.0) * one for one in ones),
+        law=law,
+        errors=tuple(drawn),
+        deviations=(None,) * cuts if law == LAST_VALUE else tuple(np.full(50, stated) for _ in drawn),
+        chi2=(8.0,) * cuts,
+        fitted=(11,) * cuts,
+        scatter=tuple(np.zeros(50) for _ in drawn),
+        reaches=tuple(np.full(50, np.log(2.0)) for _ in drawn),
         independent=float(cuts),
         rmsle=errors,
-        skill=0.5,
+        skill=skill,
     )
 
 
-def test_only_errors_beyond_the_stated_ones_widen_an_interval():
-    fits = {"power": replace(fit_law("power", sample("power")), redchi=1.0)}
-    explained = spreads({"power": holdout(0.02, 0.03)}, {"power": 1.0}, fits)["power"]
-    assert explained.excess == 0.0
-    assert explained.rate == pytest.approx(0.02 / np.log(2.0))
-    wrong = spreads({"power": holdout(0.05, 0.03)}, {"power": 1.0}, fits)
-    assert wrong["power"].excess == pytest.approx(0.04 / np.log(2.0))
-    assert wrong[""].excess == pytest.approx(wrong["power"].excess)
-    assert wrong["power"].dof == 6
+def test_held_out_errors_widen_and_narrow_an_interval_as_much_as_there_are_of_them():
+    fits, noise = {"power": fit_law("power", sample("power"))}, Noise(weights="pooled", scale=0.01, dof=10_000)
+
+    def spread(errors: float, cuts: int) -> Spread:
+        table = {
+            "power": holdout("power", errors, 0.03, cuts=cuts),
+            LAST_VALUE: holdout(LAST_VALUE, 0.3, 0.0, cuts=cuts),
+        }
+        found = spreads(table, fits, noise, "power")
+        assert found["power"] == found[""]  # one law: the ensemble and the choice are that law
+        return found[""]
+
+    for cuts in (1, 6, 100):
+        for errors in (0.015, 0.03, 0.09):
+            square = (PRIOR_WINDOWS + cuts * (errors / 0.03) ** 2) / (PRIOR_WINDOWS + cuts)
+            one = spread(errors, cuts)
+            assert one.scale**2 == pytest.approx(square, rel=0.25)  # of fifty draws a cut
+            assert one.dof == PRIOR_WINDOWS + cuts
+    assert spread(0.015, 100).factor(0.9, np.log(2.0)) == pytest.approx(0.5, rel=0.15)
+    assert spread(0.09, 100).factor(0.9, 0.0) == 1.0  # among the points nothing was held out
+    assert Spread().factor(0.9, np.log(8.0)) > 1.0  # nothing held out at all: wider than a normal interval
+
+
+def test_a_law_is_not_judged_by_the_cut_that_it_was_chosen_for():
+    fits = {name: fit_law(name, sample("power")) for name in ("power", "floor")}
+    noise = Noise(weights="pooled", scale=0.01, dof=10_000)
+    table = {name: holdout(name, 0.1, 0.03) for name in fits} | {LAST_VALUE: holdout(LAST_VALUE, 1.0, 0.0)}
+    lucky = [one * 1e-3 if i == 0 else one for i, one in enumerate(table["floor"].errors)]  # at the first cut alone
+    table["floor"] = replace(table["floor"], errors=tuple(lucky))
+    found = spreads(table, fits, noise, "floor")
+    assert found["floor"].scale == pytest.approx(found["power"].scale, rel=0.02)  # elsewhere power is chosen
 
 
 def test_each_case_of_poor_identifiability_has_its_warning():
