@@ -29,6 +29,7 @@ from optiscale.figures.style import BLACK, BLUE, ORANGE, TWO_COLUMNS, new_figure
 from optiscale.io import read_json, write_json
 from optiscale.training import Cell, RunOptions, run_cell
 from optiscale.training.assemble import Way, assemble
+from optiscale.training.resident import ResidentModule
 
 RESULTS = Path(__file__).parent / "results"
 DOCS = Path(__file__).parents[1] / "docs"
@@ -89,8 +90,10 @@ class Nudge(pl.Callback):
 
 def way_name(study: Study, cell: Cell, dataset: OpticalDataset, way: Way | None) -> str:
     """Say how a path is computed here."""
-    data = assemble(study, cell, dataset, RunOptions(way=way)).data
-    return "resident" if hasattr(data, "batches_a_chunk") else "merged" if data.merged else "plain"
+    run = assemble(study, cell, dataset, RunOptions(way=way))
+    if isinstance(run.module, ResidentModule):
+        return "compiled" if run.module.compile_ else "resident"
+    return "merged" if run.data.merged else "plain"
 
 
 def train(study: Study, cell: Cell, dataset: OpticalDataset, options: RunOptions) -> dict[str, list[float]]:
@@ -211,7 +214,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument(
-        "--way", choices=("merged", "resident"), help="how `path: auto` is computed; else as it chooses"
+        "--way", choices=("merged", "resident", "compiled"), help="how `path: auto` is computed; else as it chooses"
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5, 6, 7, 8])
     parser.add_argument(

@@ -53,7 +53,12 @@ def train(folder: str, model: str, width: int, seconds: float, out: str) -> None
     )
     D = int(0.42 * len(dataset)) // 256 * 256
     clock = Clock()
-    run = assemble(Study.model_validate(content), Cell(model, width, D, 1, 0), dataset, RunOptions(callbacks=(clock,)))
+    run = assemble(
+        Study.model_validate(content),
+        Cell(model, width, D, 1, 0),
+        dataset,
+        RunOptions(callbacks=(clock,), way="compiled"),
+    )
     run.trainer.fit(run.module, datamodule=run.data)
     write_json(Path(out), {"epochs": clock.epochs, "D": D})
 

@@ -65,10 +65,18 @@ class WholeRun:
     losses: list[float]
 
 
-def whole_run(study: Study, cell: Cell, dataset: OpticalDataset) -> WholeRun:
-    """Train a cell and time its epochs; at least four, validated after each."""
+def whole_run(study: Study, cell: Cell, dataset: OpticalDataset, *, way: Way | None = None) -> WholeRun:
+    """Train a cell and time its epochs; at least four, validated after each.
+
+    Parameters
+    ----------
+    study, cell, dataset
+        What to train.
+    way
+        How; None takes the quickest for long runs.
+    """
     clock = _Clock()
-    way: Way = "resident" if on_gpu(study.models[cell.model].training) else "merged"
+    way = way or ("compiled" if on_gpu(study.models[cell.model].training) else "merged")
     run = assemble(study, cell, dataset, RunOptions(callbacks=(clock,), way=way))
     run.trainer.fit(run.module, datamodule=run.data)
     train, validation = (statistics.median(times[2:]) for times in (clock.train, clock.validation))

@@ -19,6 +19,31 @@ _COLUMNS = 1024  # of a spectrum, a program
 
 
 @triton.jit
+def places_kernel(rows, table, totals, known, start, ptr, present, counts, n_crystals, BLOCK: tl.constexpr):
+    """Say where the rows of each crystal begin, in the data set and in the batch, and count them; one program for all.
+
+    `counts` are the crystals, atoms, edges and angles that the batch stands for; padding and merging aside.
+    """
+    lane = tl.arange(0, BLOCK)
+    inside = lane < n_crystals
+    row = tl.load(rows + lane, mask=inside, other=-1)
+    there = row >= 0
+    row = tl.where(there, row, 0)
+    tl.store(known + lane, row, mask=inside)
+    tl.store(present + lane, there.to(tl.float32), mask=inside)
+    tl.store(counts, tl.sum(there.to(tl.float32), 0))
+    for kind in tl.static_range(3):
+        begin = tl.load(table + row * 3 + kind)
+        n_rows = tl.where(there, tl.load(table + row * 3 + 3 + kind) - begin, 0)
+        tl.store(start + lane * 3 + kind, begin, mask=inside)
+        pointer = ptr + kind * (n_crystals + 1)
+        tl.store(pointer + lane, tl.zeros([BLOCK], dtype=tl.int32), mask=lane == 0)
+        tl.store(pointer + 1 + lane, tl.cumsum(n_rows, 0).to(tl.int32), mask=inside)
+        total = tl.where(there, tl.load(totals + row * 3 + kind), 0.0)
+        tl.store(counts + 1 + kind, tl.sum(total, 0))
+
+
+@triton.jit
 def gather_kernel(
     start,
     ptr,
@@ -111,11 +136,13 @@ def take(source: Tensor, rows: Tensor) -> Tensor:
 def gather(graphs: MergedGraphs, rows: Tensor, shape: Shape) -> FlatBatch:
     """Do the gather of `MergedGraphs.gather`."""
     n = len(rows)
-    present, known = rows >= 0, rows.clamp(min=0)
-    start = graphs.table[known]
-    count = (graphs.table[known + 1] - start) * present.unsqueeze(1)
-    pointers = torch.zeros(3, n + 1, dtype=torch.int32, device=rows.device)
-    pointers[:, 1:] = count.t().contiguous().cumsum(1)
+    if graphs.totals is None:
+        raise ValueError("the graphs are not on a card")
+    known, start = torch.empty_like(rows), rows.new_empty(n, 3)
+    pointers = torch.empty(3, n + 1, dtype=torch.int32, device=rows.device)
+    present, counts = (torch.empty(size, dtype=torch.float32, device=rows.device) for size in (n, 4))
+    block = triton.next_power_of_2(n)
+    places_kernel[(1,)](rows, graphs.table, graphs.totals, known, start, pointers, present, counts, n, block)
     kinds: list[Any] = [graphs.atom, graphs.edge, *([graphs.angle] if graphs.angle is not None else [])]
     gathered = []
     for place, (kind, size) in enumerate(zip(kinds, shape, strict=False)):
@@ -132,7 +159,7 @@ def gather(graphs: MergedGraphs, rows: Tensor, shape: Shape) -> FlatBatch:
             start, pointers, kind.weight, kind.value, *own, *after, *outputs, n, size, place, 3, links, ends, _BLOCK
         )
         gathered.append(
-            (Rows(crystal, pointers[place], weight, weight.sum()), value, source, target, by_source, into, out_of)
+            (Rows(crystal, pointers[place], weight, counts[place + 1]), value, source, target, by_source, into, out_of)
         )
     atom, edge = gathered[:2]
     bonds = Links(edge[2], edge[3], atom[5], edge[4], atom[6])
@@ -147,8 +174,8 @@ def gather(graphs: MergedGraphs, rows: Tensor, shape: Shape) -> FlatBatch:
         angles=angle[0],
         bonds=bonds,
         corners=corners,
-        crystal_weight=present.to(torch.float32),
-        n_crystals=present.sum().to(torch.float32),
+        crystal_weight=present,
+        n_crystals=counts[0],
         spectrum=take(graphs.spectrum, known) if graphs.spectrum is not None else None,
-        scalars=graphs.scalars[known],
+        scalars=graphs.scalars.index_select(0, known),
     )

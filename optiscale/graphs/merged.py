@@ -88,6 +88,9 @@ class MergedGraphs:
             self.angle.offset if self.angle is not None else self.edge.offset,
         ]
         self.table = torch.stack(offsets, dim=1)  # (M + 1, 3)
+        kinds = (self.atom, self.edge, self.angle or self.edge)
+        #: (M, 3) rows of every crystal before merging; for the gather on a card
+        self.totals = torch.stack([_total(kind) for kind in kinds], dim=1) if device.type == "cuda" else None
         dataset = store.dataset
         self.spectrum = _placed(_as_tensor(dataset.spectrum), device, share) if dataset.manifest.components else None
         self.scalars = torch.from_numpy(np.array(dataset.scalars)).to(device)
@@ -201,6 +204,12 @@ class MergedGraphs:
         into = torch.cat([torch.where(ends.valid, kind.into[ends.flat] + begin, last), last])
         out_of = torch.cat([torch.where(ends.valid, kind.out_of[ends.flat] + begin, last), last])
         return kind.value[place.flat], self._rows(kind, place), Links(source, target, into, by_source, out_of)
+
+
+def _total(kind: _Kind | _Links) -> Tensor:
+    """Sum the weights of each crystal's rows: (M,) float32, exact."""
+    upto = torch.cat([kind.weight.new_zeros(1, dtype=torch.float64), kind.weight.double().cumsum(0)])
+    return upto[kind.offset].diff().to(torch.float32)
 
 
 def _as_tensor(array: np.ndarray) -> Tensor:

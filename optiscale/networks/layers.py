@@ -19,7 +19,16 @@ def mlp(*channels: int) -> MLP:
 
 def at_least_float32(x: Tensor) -> Tensor:
     """Lift bfloat16 and float16 to float32; leave float64 as it is."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+    return cast(x, torch.promote_types(x.dtype, torch.float32))
+
+
+def cast(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return a tensor in another type, and the tensor itself if it has that type.
+
+    `Tensor.to` would return a second name for it. Where a `torch.autograd.Function` returns a tensor of two names, the
+    compiler of torch 2.11 takes its gradient for zero (that of torch 2.13 does not).
+    """
+    return x if x.dtype == dtype else x.to(dtype)
 
 
 class CrystalNorm(LayerNorm):

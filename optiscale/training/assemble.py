@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +31,16 @@ from optiscale.training.module import OpticalModule
 from optiscale.training.options import RunOptions, Way, on_gpu
 from optiscale.training.record import validation_interval
 from optiscale.training.recorder import Recorder
-from optiscale.training.resident import ResidentModule
+from optiscale.training.resident import CompiledModule, ResidentModule
+
+#: steps from which compiling pays (`benchmarks/compile_time.py`)
+COMPILED_FROM = 5000
+_MODULES: dict[Way, type[OpticalModule]] = {
+    "plain": OpticalModule,
+    "merged": OpticalModule,
+    "resident": ResidentModule,
+    "compiled": CompiledModule,
+}
 
 
 @dataclass(frozen=True)
@@ -54,8 +64,9 @@ def assemble(study: Study, cell: Cell, dataset: OpticalDataset, options: RunOpti
     if model.training.precision == "64-true":
         network = network.double()  # Lightning does so after it has read a checkpoint, which would lose digits
     components, scalars = places(dataset.manifest, targets)
-    way = options.way or way_of(model.training, network, cut=options.micro_batch is not None)
-    module = (ResidentModule if way == "resident" else OpticalModule)(
+    steps = model.training.length.steps or -(-cell.D // model.training.batch_size) * (model.training.length.epochs or 0)
+    way = options.way or way_of(model.training, network, steps=steps, cut=options.micro_batch is not None)
+    module = _MODULES[way](
         network,
         training=model.training,
         lr=learning_rate(study, cell, targets),
@@ -79,7 +90,7 @@ def assemble(study: Study, cell: Cell, dataset: OpticalDataset, options: RunOpti
     )
 
 
-def way_of(training: Training, network: torch.nn.Module, *, cut: bool = False) -> Way:
+def way_of(training: Training, network: torch.nn.Module, *, steps: int, cut: bool = False) -> Way:
     """Say how a run is computed (see `Training.path`); the results are the same up to rounding.
 
     Parameters
@@ -88,14 +99,19 @@ def way_of(training: Training, network: torch.nn.Module, *, cut: bool = False) -
         Its device and precision decide.
     network
         May have no fast form.
+    steps
+        Of the whole run: a short one would be over before the compiler is.
     cut
         Whether batches are cut into micro-batches, which only the plain way knows.
     """
     if training.path == "plain" or cut or why_not_fast(network) is not None:
         return "plain"
-    # "resident" is for `optiscale bench` alone until it learns in float32 as the plain layers do
-    # (benchmarks/README.md); in bfloat16 a processor gains nothing by merged graphs, whose sums would lose digits
-    return "plain" if on_gpu(training) or training.precision == "bf16-mixed" else "merged"
+    if not on_gpu(training):
+        # in bfloat16 a processor gains nothing by merged graphs, whose sums would lose digits
+        return "plain" if training.precision == "bf16-mixed" else "merged"
+    if training.precision == "64-true" or importlib.util.find_spec("triton") is None:
+        return "plain"  # the kernels are for float32 and below, and in Triton's language
+    return "compiled" if steps >= COMPILED_FROM else "resident"
 
 
 def cell_data(
@@ -112,7 +128,7 @@ def cell_data(
         "seed": cell.seed,
         "angles": bool(getattr(network, "needs_angles", True)),
     }
-    if way == "resident":
+    if way in ("resident", "compiled"):
         unit, every = validation_interval(training)
         ends = (every, training.length.steps) if unit == "steps" else (training.length.steps,)
         return ResidentDataModule(dataset, batches_between=tuple(end for end in ends if end), **parts)

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import copy
 import functools
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.nn import Linear
 
 from optiscale.graphs import MergedGraphs
 from optiscale.graphs.flat import FlatBatch
 from optiscale.graphs.merged import Shape, rounded
 from optiscale.networks.fast import fast_forward
 from optiscale.networks.fast.norms import defer_statistics
+from optiscale.training.flat_weights import FlatAdamW, FlatWeights, adamw_update
 from optiscale.training.losses import batch_losses
 
 _SHAPES = 64  # compiled networks and shapes of batches that a program keeps at most
 _WARM_UP = 3  # runs before the capture: compilers and libraries set themselves up in the first
+#: how far compiled gradients may be from the layers' own, relative to their norm: rounding, seen on the networks of the
+#: paper, and room; a wrong one is off by tenths
+GRADIENT_TOLERANCE = {"32-true": 0.02, "bf16-mixed": 0.4}
+LOSS_TOLERANCE = {"32-true": 1e-3, "bf16-mixed": 0.02}
+_LOG = logging.getLogger(__name__)
 
 
 class Captured:
@@ -57,72 +62,6 @@ class Captured:
         self._graph.replay()
 
 
-class LowerCopy:
-    """A network whose linear layers are in bfloat16, kept equal to one in float32.
-
-    Automatic mixed precision casts each weight where it is used; this casts all at once, and their gradients back.
-
-    Parameters
-    ----------
-    network
-        In float32; keeps the weights that are trained, and the statistics of batch norms.
-    precision
-        "bf16-mixed"; with "32-true" the copy is the network itself.
-    """
-
-    def __init__(self, network: nn.Module, precision: str) -> None:
-        self.network = network
-        self.copy = network
-        self.high: list[Tensor] = []
-        self.low: list[Tensor] = []
-        if precision == "bf16-mixed":
-            shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
-            self.copy = copy.deepcopy(network, shared)
-            self._lower()
-        lowered = {id(weight) for weight in self.high}
-        self.same: list[Tensor] = [weight for weight in network.parameters() if id(weight) not in lowered]
-        self._gradients = [torch.zeros_like(weight) for weight in (*self.high, *self.same)]
-
-    def _lower(self) -> None:
-        """Put bfloat16 weights in the place of those of linear layers."""
-        for layer in self.copy.modules():
-            if isinstance(layer, nn.Linear | Linear):
-                for name, weight in [*layer.named_parameters(recurse=False)]:
-                    low = nn.Parameter(weight.detach().to(torch.bfloat16))
-                    setattr(layer, name, low)
-                    self.high.append(weight)
-                    self.low.append(low)
-
-    def refresh(self) -> None:
-        """Take over the weights."""
-        if self.low:
-            with torch.no_grad():
-                torch._foreach_copy_(self.low, self.high)
-
-    def backward(self, loss: Tensor) -> None:
-        """Set the gradients of the network's weights to those of a loss."""
-        gradients = torch.autograd.grad(loss, [*self.low, *self.same])
-        n_low = len(self.low)
-        _copy(self._gradients[:n_low], gradients[:n_low])
-        _copy(self._gradients[n_low:], gradients[n_low:])
-        for weight, gradient in zip((*self.high, *self.same), self._gradients, strict=True):
-            weight.grad = gradient  # every time: Lightning takes the gradients away before a validation
-
-
-def _copy(into: Sequence[Tensor], values: Sequence[Tensor]) -> None:
-    """Copy tensors, all at once where their layouts agree.
-
-    The compiler may hand out a gradient whose rows are the columns in memory; the optimizer reads memory as it comes.
-    """
-    pairs = list(zip(into, values, strict=True))
-    alike = [pair for pair in pairs if pair[0].stride() == pair[1].stride()]
-    if alike:
-        torch._foreach_copy_([target for target, _ in alike], [value for _, value in alike])
-    for target, value in pairs:
-        if target.stride() != value.stride():
-            target.copy_(value)
-
-
 def mean_loss(network: nn.Module, batch: FlatBatch, components: list[int], scalars: list[int]) -> Tensor:
     """Mean loss of the crystals of a batch, in the units of the targets: () float32."""
     return (_losses(network, batch, components, scalars).sum(dim=0) * batch.crystal_weight).sum() / batch.n_crystals
@@ -138,14 +77,6 @@ def _losses(network: nn.Module, batch: FlatBatch, components: list[int], scalars
     return torch.stack(batch_losses(prediction, batch, components=components, scalars=scalars))
 
 
-@functools.cache
-def _compiled(work: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Compile a function of a network and a batch; networks and batches of one shape share what was compiled."""
-    torch._dynamo.config.recompile_limit = _SHAPES
-    compiled: Callable[..., Tensor] = torch.compile(work, fullgraph=True, dynamic=False)
-    return compiled
-
-
 class CapturedRun:
     """Training steps and validation of one network on one card.
 
@@ -156,7 +87,7 @@ class CapturedRun:
     graphs
         All crystals, on the card.
     optimizer
-        Capturable, its rate a tensor; None for validation alone.
+        AdamW, its rate a tensor on the card; None for validation alone. It is not stepped itself (`FlatAdamW`).
     precision
         "bf16-mixed" or "32-true".
     clip
@@ -166,14 +97,15 @@ class CapturedRun:
     shape, batch_size
         Room for the rows and crystals of a training batch; one that needs more is computed without capture.
     compile_
-        Whether to compile; without it the step is captured as it is.
+        Whether to compile; without it the step is captured as it is. What the compiler makes of a network is compared
+        with the layers on the first batch, and not used where it differs.
     """
 
     def __init__(
         self,
         network: nn.Module,
         graphs: MergedGraphs,
-        optimizer: torch.optim.Optimizer | None,
+        optimizer: torch.optim.AdamW | None,
         *,
         precision: str,
         clip: float,
@@ -183,25 +115,28 @@ class CapturedRun:
         compile_: bool = True,
     ) -> None:
         self.graphs = graphs
-        self.optimizer = optimizer
-        self.clip = clip
         self.components, self.scalars = places
-        self.lower = LowerCopy(network, precision)
-        self._take_over = defer_statistics(self.lower.copy)
+        self.precision = precision
+        self.compile_ = compile_
+        self.weights = FlatWeights(network, precision)
+        self._take_over = defer_statistics(self.weights.copy)
+        update = compiled(adamw_update) if compile_ else adamw_update
+        self._optimizer = FlatAdamW(self.weights, optimizer, clip=clip, update=update) if optimizer else None
         device = graphs.device
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
         self.validation_sums = torch.zeros(2, dtype=torch.float64, device=device)
         self.shape = shape
         self._rows = torch.full((batch_size,), -1, dtype=torch.int64, device=device)
-        self._sums = _compiled(loss_sums) if compile_ else loss_sums
-        loss = _compiled(mean_loss) if compile_ else mean_loss
-        self._step = Captured(lambda: self._train(loss, self._rows, self.shape))
-        self._evaluations: dict[Any, Captured] = {}
+        self._step: Captured | None = None
+        self._sums: Callable[..., Tensor] | None = None
+        self._evaluations: dict[tuple[int, Shape], tuple[Tensor, Captured]] = {}
 
     def step(self, rows: Tensor, *, fitting: bool) -> None:
         """Take a step on the crystals `rows` (B,), -1 for none; one that does not fit is done without capture."""
         if fitting and len(rows) == len(self._rows):
             self._rows.copy_(rows)
+            if self._step is None:
+                self._step = Captured(functools.partial(self._train, self._trusted_loss(), self._rows, self.shape))
             self._step()
         else:
             need = self.graphs.sizes(rows[rows >= 0].cpu().numpy()).sum(axis=0)
@@ -211,29 +146,78 @@ class CapturedRun:
         """Add the losses of the crystals `rows` (B,), -1 for none, to `validation_sums`; `shape` has room for them."""
         key = (len(rows), shape)
         if key not in self._evaluations:
-            static = torch.empty_like(rows)
-            self._evaluations[key] = Captured(lambda: self._evaluate(static, shape))
-            self._evaluations[key].rows = static  # type: ignore[attr-defined]
-        captured = self._evaluations[key]
-        captured.rows.copy_(rows)  # type: ignore[attr-defined]
+            static = rows.clone()
+            if self._sums is None:
+                self._sums = self._trusted_sums(rows, shape)
+            self._evaluations[key] = static, Captured(functools.partial(self._evaluate, self._sums, static, shape))
+        static, captured = self._evaluations[key]
+        static.copy_(rows)
         captured()
 
     def _train(self, loss_of: Callable[..., Tensor], rows: Tensor, shape: Shape) -> None:
-        self.lower.copy.train()
-        self.lower.refresh()
         batch = self.graphs.gather(rows, shape)
-        loss = loss_of(self.lower.copy, batch, self.components, self.scalars)
-        self.lower.backward(loss)
+        loss = self._differentiate(loss_of, batch)
         self._take_over()
-        torch.nn.utils.clip_grad_norm_(self.lower.network.parameters(), self.clip)
-        if self.optimizer is None:
+        if self._optimizer is None:
             raise ValueError("a run without an optimizer cannot be trained")
-        self.optimizer.step()
-        self.loss_sum += loss.detach().double() * batch.n_crystals
+        self._optimizer.step()
+        self.loss_sum += loss.double() * batch.n_crystals
+
+    def _differentiate(self, loss_of: Callable[..., Tensor], batch: FlatBatch) -> Tensor:
+        """Return the loss of a batch; its gradients are in the stretches."""
+        self.weights.copy.train()
+        loss = loss_of(self.weights.copy, batch, self.components, self.scalars)
+        self.weights.gradients_of(loss)
+        return loss.detach()
 
     @torch.no_grad()
-    def _evaluate(self, rows: Tensor, shape: Shape) -> None:
-        self.lower.copy.eval()
-        self.lower.refresh()
-        batch = self.graphs.gather(rows, shape)
-        self.validation_sums += self._sums(self.lower.copy, batch, self.components, self.scalars)
+    def _evaluate(self, sums_of: Callable[..., Tensor], rows: Tensor, shape: Shape) -> None:
+        self.validation_sums += self._sums_of(sums_of, rows, shape)
+
+    def _sums_of(self, sums_of: Callable[..., Tensor], rows: Tensor, shape: Shape) -> Tensor:
+        self.weights.copy.eval()
+        return sums_of(self.weights.copy, self.graphs.gather(rows, shape), self.components, self.scalars)
+
+    def _trusted_loss(self) -> Callable[..., Tensor]:
+        """Return the compiled loss, or the loss as it is where the compiled one has other gradients on this batch."""
+
+        def gradient(loss_of: Callable[..., Tensor]) -> Tensor:
+            self._differentiate(loss_of, self.graphs.gather(self._rows, self.shape))
+            return torch.cat([stretch.gradient.float() for stretch in self.weights.stretches])
+
+        return self._trusted(mean_loss, gradient, "gradients", GRADIENT_TOLERANCE[self.precision])
+
+    @torch.no_grad()
+    def _trusted_sums(self, rows: Tensor, shape: Shape) -> Callable[..., Tensor]:
+        """Return the compiled sums of losses, or the sums as they are where the compiled ones differ."""
+        return self._trusted(
+            loss_sums,
+            lambda sums_of: self._sums_of(sums_of, rows, shape),
+            "validation losses",
+            LOSS_TOLERANCE[self.precision],
+        )
+
+    def _trusted(
+        self, work: Callable[..., Tensor], result: Callable[[Callable[..., Tensor]], Tensor], what: str, most: float
+    ) -> Callable[..., Tensor]:
+        if not self.compile_:
+            return work
+        expected, found = result(work), result(compiled(work))
+        difference = float((found - expected).norm() / expected.norm())
+        if difference <= most:
+            return compiled(work)
+        _LOG.warning(
+            "compiled %s of this network are off by %.2g, more than %.2g; it is computed without the compiler, more "
+            "slowly",
+            what,
+            difference,
+            most,
+        )
+        return work
+
+
+@functools.cache
+def compiled(work: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function; networks and batches of one shape share what was compiled."""
+    torch._dynamo.config.recompile_limit = _SHAPES
+    return torch.compile(work, fullgraph=True, dynamic=False)

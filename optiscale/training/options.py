@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 #: name of a run's checkpoint in its folder
 CHECKPOINT = "last.ckpt"
-#: torch_geometric's layers; ours on merged graphs; ours with all data on the card and captured steps
-Way = Literal["plain", "merged", "resident"]
+#: torch_geometric's layers; ours on merged graphs; ours with all data on the card and captured steps; these compiled
+Way = Literal["plain", "merged", "resident", "compiled"]
 
 
 class RunStopped(Exception):  # noqa: N818  not an error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -18,7 +18,14 @@ class ResidentModule(OpticalModule):
 
     Optimization is manual in Lightning's sense: a training step of Lightning is a chunk of batches. Its count of steps
     is kept true, so that the length, the schedule, checkpoints and the recorder go by the same steps.
+
+    Attributes
+    ----------
+    compile_
+        Whether steps and validation are compiled before they are captured.
     """
+
+    compile_ = False
 
     def __init__(self, network: torch.nn.Module, **parts: Any) -> None:
         super().__init__(network, **parts)
@@ -38,14 +45,9 @@ class ResidentModule(OpticalModule):
         return batch._replace(rows=batch.rows.to(device))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:  # type: ignore[override]
-        """AdamW that can be captured; `training_step` sets its rate."""
+        """AdamW, which keeps state and rate; the captured run does its steps, `training_step` sets the rate."""
         rate = torch.tensor(self.lr, dtype=torch.float32, device=self.device)
-        return torch.optim.AdamW(
-            self.parameters(), lr=rate, weight_decay=self.weight_decay, fused=True, capturable=True
-        )
-
-    def on_validation_model_zero_grad(self) -> None:
-        """Keep the gradients, which Lightning would drop before a validation: the captured step writes to them."""
+        return torch.optim.AdamW(self.parameters(), lr=rate, weight_decay=self.weight_decay, capturable=True)
 
     def on_train_batch_start(self, batch: Any, batch_index: int) -> None:
         """Leave the rate to `training_step`."""
@@ -105,12 +107,13 @@ class ResidentModule(OpticalModule):
             self._run = CapturedRun(
                 self.network,
                 graphs,
-                optimizers[0] if optimizers else None,
+                cast(torch.optim.AdamW, optimizers[0]) if optimizers else None,
                 precision=self.config.precision,
                 clip=self.config.gradient_clip,
                 places=(self.components, self.scalars),
                 shape=data.room,
                 batch_size=data.rows_a_batch,
+                compile_=self.compile_,
             )
             self._run.loss_sum += self._train_sum.to(self.device)
             self._train_sum = self._run.loss_sum
@@ -123,3 +126,9 @@ class ResidentModule(OpticalModule):
         if not isinstance(data, ResidentDataModule):
             raise TypeError(f"a resident module needs a ResidentDataModule, not {type(data).__name__}")
         return data
+
+
+class CompiledModule(ResidentModule):
+    """The same, compiled: quicker steps, after tens of seconds of waiting for the compiler."""
+
+    compile_ = True

@@ -1,4 +1,4 @@
-"""Plain, merged, resident: one result."""
+"""Plain, merged, resident, compiled: one result."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from small import study_content
 from optiscale.config import Study, parse_study
 from optiscale.dataset import OpticalDataset
 from optiscale.training import Cell, RunOptions, cell_hash, make_network, run_cell, target_spec
-from optiscale.training.assemble import way_of
+from optiscale.training.assemble import COMPILED_FROM, way_of
 
 
 def study_of(dataset: OpticalDataset, **training: object) -> Study:
@@ -42,13 +42,20 @@ def test_the_path_is_no_part_of_the_config_hash(dataset: OpticalDataset):
         ({"device": "cpu", "precision": "64-true"}, "merged"),
         ({"device": "cpu", "precision": "bf16-mixed"}, "plain"),
         ({"device": "cpu", "precision": "32-true", "path": "plain"}, "plain"),
-        ({"device": "cuda"}, "plain"),
+        ({"device": "cuda", "path": "plain"}, "plain"),
+        ({"device": "cuda", "precision": "64-true"}, "plain"),
+        ({"device": "cuda"}, "resident"),
+        ({"device": "cuda", "precision": "32-true"}, "resident"),
     ],
 )
-def test_the_way_follows_from_device_and_precision(dataset: OpticalDataset, training, way):
+def test_the_way_follows_from_device_and_precision(dataset: OpticalDataset, training, way, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)  # as where there is Triton
     study = study_of(dataset, **training)
     cell = Cell("2B", 8, 16, 1, 0)
     model = study.models["2B"]
     network = make_network(study, cell, target_spec(model, dataset.manifest))
-    assert way_of(model.training, network) == way
-    assert way_of(model.training, network, cut=True) == "plain"
+    assert way_of(model.training, network, steps=COMPILED_FROM - 1) == way
+    assert way_of(model.training, network, steps=COMPILED_FROM) == way.replace("resident", "compiled")
+    assert way_of(model.training, network, steps=COMPILED_FROM, cut=True) == "plain"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert way_of(model.training, network, steps=COMPILED_FROM) == way.replace("resident", "plain")

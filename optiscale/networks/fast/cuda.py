@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -82,6 +83,14 @@ def _(x: Tensor, ptr: Tensor, by_source: Tensor, source_ptr: Tensor) -> tuple[Te
     return x.new_empty(shape), x.new_empty(shape)
 
 
+def _alike(*tensors: Tensor) -> tuple[Sequence[Tensor], int]:
+    """Return tensors (n, W) whose rows are the same distance apart, and this distance; parts of wider ones may be."""
+    stride = tensors[0].stride(0)
+    if any(x.stride() != (stride, 1) for x in tensors):
+        return [x.contiguous() for x in tensors], tensors[0].shape[1]
+    return tensors, stride
+
+
 @custom_op("optiscale::attend", mutates_args=())
 def _attend(
     query: Tensor,
@@ -98,11 +107,12 @@ def _attend(
 ) -> tuple[Tensor, Tensor]:
     n, width = query.shape
     sizes, blocks = _grid(width, heads)
-    query, key, value, edge = (x.contiguous() for x in (query, key, value, edge))
-    out = torch.empty_like(query)
+    (query, key, value), stride = _alike(query, key, value)
+    edge = edge.contiguous()
+    out = query.new_empty(n, width)
     top = torch.empty(n, heads, dtype=torch.float32, device=query.device)
     scale = 1 / math.sqrt(width // heads)
-    kernels.attend_kernel[(n, blocks)](query, key, value, edge, source, ptr, weight, out, top, scale, **sizes)
+    kernels.attend_kernel[(n, blocks)](query, key, value, edge, source, ptr, weight, out, top, scale, stride, **sizes)
     return out, top
 
 
@@ -132,8 +142,9 @@ def _attend_backward(
     n, width = query.shape
     n_links = len(source)
     sizes, blocks = _grid(width, heads)
-    grad, query, key, value, edge = (x.contiguous() for x in (grad, query, key, value, edge))
-    d_query, d_key, d_value, d_edge = (torch.empty_like(x) for x in (query, key, value, edge))
+    (query, key, value), stride = _alike(query, key, value)
+    grad, edge = grad.contiguous(), edge.contiguous()
+    d_query, d_key, d_value, d_edge = (x.new_empty(x.shape) for x in (query, key, value, edge))
     p = torch.empty(n_links, heads, dtype=torch.float32, device=query.device)
     d_score = torch.empty_like(p)
     scale = 1 / math.sqrt(width // heads)
@@ -154,12 +165,13 @@ def _attend_backward(
         p,
         d_score,
         scale,
+        stride,
         n,
         n_links,
         **sizes,
     )
     kernels.attend_sources_kernel[(n, blocks)](
-        query, grad, p, d_score, target, by_source, source_ptr, d_key, d_value, **sizes
+        query, grad, p, d_score, target, by_source, source_ptr, d_key, d_value, stride, **sizes
     )
     return d_query, d_key, d_value, d_edge
 

@@ -68,13 +68,17 @@ def attend_kernel(
     out,
     top,
     scale,
+    stride,
     HEADS: tl.constexpr,
     C: tl.constexpr,
     C_PADDED: tl.constexpr,
     BLOCK: tl.constexpr,
     LINKS: tl.constexpr,
 ):
-    """Attention of one row, BLOCK heads at a time; `top` keeps log(sum(exp(score))) for the way back."""
+    """Attention of one row, BLOCK heads at a time; `top` keeps log(sum(exp(score))) for the way back.
+
+    Rows of query, key and value are `stride` numbers apart.
+    """
     node = tl.program_id(0)
     head = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     channel = tl.arange(0, C_PADDED)
@@ -82,7 +86,7 @@ def attend_kernel(
     known = (head < HEADS)[:, None] & (channel < C)[None, :]
     width = HEADS * C
     place = node.to(tl.int64) * width + column
-    q = tl.load(query + place, mask=known, other=0.0).to(tl.float32)
+    q = tl.load(query + node.to(tl.int64) * stride + column, mask=known, other=0.0).to(tl.float32)
     highest = tl.full([BLOCK], -1e30, dtype=tl.float32)
     total = tl.zeros([BLOCK], dtype=tl.float32)
     carried = tl.zeros([BLOCK, C_PADDED], dtype=tl.float32)
@@ -94,7 +98,7 @@ def attend_kernel(
         origin = tl.load(source + link, mask=inside, other=0).to(tl.int64)
         times = tl.load(weight + link, mask=inside, other=0.0)
         e = tl.load(edge + link[:, None, None] * width + column[None, :, :], mask=mask, other=0.0).to(tl.float32)
-        at = origin[:, None, None] * width + column[None, :, :]
+        at = origin[:, None, None] * stride + column[None, :, :]
         k = tl.load(key + at, mask=mask, other=0.0).to(tl.float32) + e
         v = tl.load(value + at, mask=mask, other=0.0).to(tl.float32) + e
         score = tl.sum(q[None, :, :] * k, 2) * scale
@@ -127,6 +131,7 @@ def attend_targets_kernel(
     p_out,
     d_score_out,
     scale,
+    stride,
     n_rows,
     n_links,
     HEADS: tl.constexpr,
@@ -149,7 +154,7 @@ def attend_targets_kernel(
         tl.store(d_edge + link[:, None, None] * width + column[None, :, :], nothing, mask=mask)
     else:
         place = node.to(tl.int64) * width + column
-        q = tl.load(query + place, mask=known, other=0.0).to(tl.float32)
+        q = tl.load(query + node.to(tl.int64) * stride + column, mask=known, other=0.0).to(tl.float32)
         g = tl.load(grad + place, mask=known, other=0.0).to(tl.float32)
         mean = tl.sum(g * tl.load(out + place, mask=known, other=0.0).to(tl.float32), 1)
         log_total = tl.load(top + node * HEADS + head, mask=head < HEADS, other=0.0)
@@ -163,7 +168,7 @@ def attend_targets_kernel(
             times = tl.load(weight + link, mask=inside, other=0.0)
             row = link[:, None, None] * width + column[None, :, :]
             e = tl.load(edge + row, mask=mask, other=0.0).to(tl.float32)
-            at = origin[:, None, None] * width + column[None, :, :]
+            at = origin[:, None, None] * stride + column[None, :, :]
             k = tl.load(key + at, mask=mask, other=0.0).to(tl.float32) + e
             v = tl.load(value + at, mask=mask, other=0.0).to(tl.float32) + e
             score = tl.sum(q[None, :, :] * k, 2) * scale
@@ -189,6 +194,7 @@ def attend_sources_kernel(
     source_ptr,
     d_key,
     d_value,
+    stride,
     HEADS: tl.constexpr,
     C: tl.constexpr,
     C_PADDED: tl.constexpr,
@@ -211,13 +217,15 @@ def attend_sources_kernel(
         link = tl.load(by_source + place, mask=inside, other=0).to(tl.int64)
         end_of_link = tl.load(target + link, mask=inside, other=0).to(tl.int64)
         mask = inside[:, None, None] & known[None, :, :]
-        at = end_of_link[:, None, None] * width + column[None, :, :]
+        rows = end_of_link[:, None, None]
         small = link[:, None] * HEADS + head[None, :]
         listed = inside[:, None] & (head < HEADS)[None, :]
         p = tl.load(p_in + small, mask=listed, other=0.0)
         d_score = tl.load(d_score_in + small, mask=listed, other=0.0)
-        to_key += tl.sum(d_score[:, :, None] * tl.load(query + at, mask=mask, other=0.0).to(tl.float32), 0)
-        to_value += tl.sum(p[:, :, None] * tl.load(grad + at, mask=mask, other=0.0).to(tl.float32), 0)
+        q = tl.load(query + rows * stride + column[None, :, :], mask=mask, other=0.0).to(tl.float32)
+        g = tl.load(grad + rows * width + column[None, :, :], mask=mask, other=0.0).to(tl.float32)
+        to_key += tl.sum(d_score[:, :, None] * q, 0)
+        to_value += tl.sum(p[:, :, None] * g, 0)
     where = node.to(tl.int64) * width + column
     tl.store(d_key + where, to_key, mask=known)
     tl.store(d_value + where, to_value, mask=known)

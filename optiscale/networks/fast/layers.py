@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch_geometric.nn import MLP, AttentionalAggregation, CGConv, TransformerConv
@@ -21,7 +24,10 @@ def linear(layer: nn.Linear, x: Tensor) -> Tensor:
 def mlp(network: MLP, x: Tensor, rows: Rows) -> Tensor:
     """MLP with batch norm and ReLU after every layer but the last."""
     for layer, norm in zip(network.lins[:-1], network.norms, strict=True):
-        x = batch_norm_relu(norm, linear(layer, x), rows)
+        bias = layer.bias
+        if x.is_cuda and norm.training:
+            bias = bias.detach()  # the norm takes any shift out: its gradient is zero but for rounding
+        x = batch_norm_relu(norm, functional.linear(x.to(layer.weight.dtype), layer.weight, bias), rows)
     return linear(network.lins[-1], x)
 
 
@@ -35,21 +41,21 @@ def gathered_linear(layer: GatheredLinear, x: Tensor, y: Tensor, links: Links) -
 
 def transformer(conv: TransformerConv, x: Tensor, edge: Tensor, links: Links, rows: Rows, nodes: Rows) -> Tensor:  # noqa: ARG001 - as the other
     """Graph transformer with the gated skip connection."""
-    out = attend(
-        linear(conv.lin_query, x),
-        linear(conv.lin_key, x),
-        linear(conv.lin_value, x),
-        linear(conv.lin_edge, edge),
-        links,
-        rows.weight,
-        conv.heads,
-    )
-    skip = linear(conv.lin_skip, x)
+    query, key, value, skip = _projected((conv.lin_query, conv.lin_key, conv.lin_value, conv.lin_skip), x)
+    out = attend(query, key, value, linear(conv.lin_edge, edge), links, rows.weight, conv.heads)
     out = out.to(skip.dtype)
     # the weights of (out, skip, out - skip) on the two that there are
     of_out, of_skip, of_difference = conv.lin_beta.weight.chunk(3, dim=1)
     beta = (_dot(out, of_out + of_difference) + _dot(skip, of_skip - of_difference)).sigmoid()
     return beta * skip + (1 - beta) * out
+
+
+def _projected(layers: Sequence[nn.Linear], x: Tensor) -> Sequence[Tensor]:
+    """Apply several layers to the same rows; on a card with one product, which is one launch in place of many."""
+    if not x.is_cuda:
+        return [linear(layer, x) for layer in layers]
+    weight, bias = (torch.cat([getattr(layer, name) for layer in layers]) for name in ("weight", "bias"))
+    return functional.linear(x.to(weight.dtype), weight, bias).chunk(len(layers), dim=1)
 
 
 def _dot(x: Tensor, weight: Tensor) -> Tensor:

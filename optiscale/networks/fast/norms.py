@@ -17,7 +17,7 @@ from torch_geometric.nn.norm import BatchNorm
 
 from optiscale.graphs.flat import Rows
 from optiscale.networks.fast.segments import sum_segments
-from optiscale.networks.layers import at_least_float32
+from optiscale.networks.layers import at_least_float32, cast
 
 _NEXT = "next_statistics"
 
@@ -46,9 +46,10 @@ def batch_norm_relu(norm: BatchNorm, x: Tensor, rows: Rows) -> Tensor:
     with torch.no_grad():
         momentum = torch.where(rows.n > 1, module.momentum, 0.0).to(mean.dtype)
         next_mean, next_var = getattr(module, _NEXT, (mean, var))
+        if next_mean is mean:
+            module.num_batches_tracked.add_(1)
         next_mean.copy_(mean.lerp(batch_mean, momentum))
         next_var.copy_(var.lerp(batch_var * (rows.n / (rows.n - 1).clamp(min=1.0)), momentum))
-        module.num_batches_tracked.add_(1)
     return out
 
 
@@ -75,11 +76,13 @@ def defer_statistics(network: nn.Module) -> Callable[[], None]:
     norms = [norm.module for norm in network.modules() if isinstance(norm, BatchNorm)]
     running = [statistic for norm in norms for statistic in (norm.running_mean, norm.running_var)]
     following = [statistic.clone() for statistic in running]
+    counts = [norm.num_batches_tracked for norm in norms]
     for place, norm in enumerate(norms):
         setattr(norm, _NEXT, (following[2 * place], following[2 * place + 1]))
 
     def take_over() -> None:
         torch._foreach_copy_(running, following)
+        torch._foreach_add_(counts, 1)
 
     return take_over
 
@@ -116,7 +119,7 @@ class _BatchNormReLU(Function):
         alone = count <= 1
         inverse = torch.rsqrt(torch.where(alone, running_var, batch_var) + eps)
         mean = torch.where(alone, running_mean, batch_mean)
-        out = functional.relu((lifted - mean) * (inverse * gain) + bias).to(x.dtype)
+        out = cast(functional.relu((lifted - mean) * (inverse * gain) + bias), x.dtype)
         ctx.save_for_backward(x, out, gain, mean, inverse, torch.where(alone, 0.0, share))
         ctx.mark_non_differentiable(batch_mean, batch_var)
         return out, batch_mean, batch_var
@@ -129,7 +132,7 @@ class _BatchNormReLU(Function):
         d_bias = passed.sum(0)
         d_gain = (passed * normed).sum(0)
         d_x = (gain * inverse) * (passed - share.unsqueeze(1) * (d_bias + normed * d_gain))
-        return d_x.to(x.dtype), d_gain, d_bias, None, None, None, None, None
+        return cast(d_x, x.dtype), d_gain, d_bias, None, None, None, None, None
 
 
 class _HostBatchNormReLU(Function):
@@ -142,7 +145,7 @@ class _HostBatchNormReLU(Function):
         centred = lifted - mean
         var = share @ centred.square()
         inverse = torch.rsqrt(var + eps)
-        out = torch.addcmul(bias, centred, inverse * gain).relu_().to(x.dtype)
+        out = cast(torch.addcmul(bias, centred, inverse * gain).relu_(), x.dtype)
         ctx.save_for_backward(centred, out, gain, inverse, share)
         ctx.mark_non_differentiable(mean, var)
         return out, mean, var
@@ -156,7 +159,7 @@ class _HostBatchNormReLU(Function):
         d_gain = (passed * normed).sum(0)
         both = torch.addcmul(d_bias, normed, d_gain)
         d_x = torch.addcmul(passed, share.unsqueeze(1), both, value=-1.0).mul_(gain * inverse)
-        return d_x.to(grad.dtype), d_gain, d_bias, None, None
+        return cast(d_x, grad.dtype), d_gain, d_bias, None, None
 
 
 class _CrystalNorm(Function):

@@ -102,7 +102,8 @@ def _segment_max(x: Tensor, ptr: Tensor, segment: Tensor) -> Tensor:
 
 
 def _add_rows(x: Tensor, segment: Tensor, n: int) -> Tensor:
-    return x.new_zeros(n, *x.shape[1:]).index_add_(0, segment, x)
+    # not in place: that names one tensor twice (see `optiscale.networks.layers.cast`)
+    return x.new_zeros(n, *x.shape[1:]).index_add(0, segment, x)
 
 
 class _SegmentSum(Function):
