@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pandas as pd
 import psutil
@@ -21,15 +20,16 @@ import yaml
 from small import study_content
 
 from optiscale.config import Study, parse_study
-from optiscale.sweep import cells_of, queue, run_grid
+from optiscale.sweep import cells_of, run_grid
 
-#: `optiscale` but for the figures that a finished grid draws, and nearly without the measurement before it
+#: `optiscale` but for the figures at the end of a grid, nearly without its measurement, and with little patience
 _COMMAND = """
 from optiscale.cli import grid
-from optiscale.sweep import queue
+from optiscale.sweep import executors, queue
 from optiscale.run import main
 grid._finish = lambda *_: None
 queue.RUN_S = 0.0
+executors.ANSWER_S = 3.0
 if __name__ == "__main__":
     main()
 """
@@ -59,8 +59,7 @@ def records_in(out: Path) -> dict[str, dict[str, Any]]:
 def undisturbed(content: dict[str, object], out: Path) -> Path:
     """Run a study in this process."""
     alone = {**content, "sweep": {"threads": 1}}
-    with mock.patch.object(queue, "RUN_S", 0.0):
-        run_grid(parse_study(alone), out)
+    run_grid(parse_study(alone), out)
     return out
 
 

@@ -18,6 +18,8 @@ def run(folder: Path, *, part: str) -> None:
     chosen: dict[str, Part] = {"validation": "validation", "test": "test"}
     if part not in chosen:
         raise UserError(f"--part {part}: must be validation or test")
+    if not (folder / "record.json").exists():  # said before anything is imported
+        raise UserError(f"{folder}: no run here (record.json is missing); name one, as results/demo/cells/<cell>")
     from optiscale.cli.report import report_predictions
 
     made = report_predictions([folder], folder / part, part=chosen[part])

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: seconds between checkpoints
 _EVERY_S = 60.0
+_ORIGIN = "train"
+_OPTIONS = {"grid.0.data_sizes.0": "--data", "grid.0.seeds.0": "--seed", "grid.0.widths.0": "--width"}
 
 
 def run(
@@ -46,7 +48,7 @@ def run(
     content = study.resolved()  # the cell passes through the schema, which has the limits of each value
     content["grid"] = [{"model": model, "widths": [width], "data_sizes": [D], "seeds": [seed]}]
     content["output"] = {"weights": "best"}
-    study = parse_study(content, origin="train")
+    study = _parsed(content)
     cell = Cell(model, width, D, seed, study.data.subset.seeds[0] if subset_seed is None else subset_seed)
     dataset = open_source(study.data.source)
     _check(study, cell, dataset)
@@ -64,6 +66,17 @@ def run(
         f"{folder}: L_val {record['val_loss']:.6f} (eps {record['val_eps_loss']:.6f}, "
         f"scalars {record['val_drude_loss']:.6f}){epoch}, N = {record['N']:,}, {record['wall_s']:.1f} s"
     )
+
+
+def _parsed(content: dict[str, Any]) -> Study:
+    """Pass the cell through the schema; a limit that it breaks is said of the option that was typed."""
+    try:
+        return parse_study(content, origin=_ORIGIN)
+    except UserError as error:
+        said = str(error)
+        for field, option in _OPTIONS.items():
+            said = said.replace(f"{_ORIGIN}: {field}:", f"{option}:")
+        raise UserError(said) from error
 
 
 def _check(study: Study, cell: Cell, dataset: OpticalDataset) -> None:

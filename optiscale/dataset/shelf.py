@@ -103,14 +103,17 @@ def read_shelf(path: Path | None = None) -> list[Record]:
     Raises
     ------
     UserError
-        If the file is damaged.
+        If the file is damaged, or no shelf.
     """
+    remedy = "install the package again" if path is None else "pack it again with `optiscale data pack`"
     path = path or shelf_file()
     try:
+        missing = sorted(set(_SCHEMA.names) - set(pq.read_schema(path).names))
+        if missing:
+            raise UserError(f"{path}: no packed shelf (the column {missing[0]} is missing); {remedy}")
         rows = pq.read_table(path, schema=_SCHEMA).to_pylist()
     except (OSError, pa.ArrowException) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: not a readable shelf ({reason}); install the package again") from error
+        raise UserError(f"{path}: a damaged shelf, cut short or no Parquet file; {remedy}") from error
     return [_record(row) for row in rows]
 
 

@@ -15,6 +15,7 @@ from optiscale.dataset import OpticalDataset
 from optiscale.errors import UserError
 from optiscale.sweep.budget import Deadline
 from optiscale.sweep.jobs import Job, Lost, SweepStopped
+from optiscale.sweep.own import modules_of
 from optiscale.sweep.progress import SweepProgress
 from optiscale.sweep.stopping import request_stop, stop_requested
 from optiscale.sweep.worker import TOPIC, WALLTIME, Task, UnfitWorkerError, work
@@ -66,6 +67,7 @@ class Dispatch:
         self.flying: dict[Future, _Flight] = {}
         self.lost: Counter[Job] = Counter()
         self.given = 0
+        self._modules = modules_of(study)
         self._content = study.resolved()  # with the path of the data set from any folder
         self._stopping: float | None = None
         self._said_waiting = False
@@ -105,7 +107,7 @@ class Dispatch:
                 continue
             self.given += 1
             where = (self.out, job.folder.resolve(), self.git_commit, Counter(workers.values()))
-            task = Task(self._content, job.cell, self.dataset.hash, *where)
+            task = Task(self._content, job.cell, self.dataset.hash, *where, self._modules)
             future = self.client.submit(work, task, key=f"{job.cell.id}#{self.given}", pure=False)
             self.flying[future] = _Flight(job, time.monotonic())
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 INLINE = "inline"
 LOCAL = "local"
 BATCH = {"slurm": "SLURMCluster", "lsf": "LSFCluster", "pbs": "PBSCluster"}
+#: seconds in which a scheduler of the user's must answer, also one that was lost
+ANSWER_S = 10.0
 #: environment of a worker: when to stop (seconds since the machine started)
 STOP_AT = "OPTISCALE_STOP_AT"
 
@@ -108,7 +110,7 @@ def _connected(address: str) -> Iterator[Client]:
     from distributed import Client
 
     try:
-        client = Client(address, timeout=10)
+        client = Client(address, timeout=ANSWER_S)
     except (OSError, ValueError) as error:
         raise UserError(
             f"--executor {address}: no Dask scheduler answers there; start one with `dask scheduler`"

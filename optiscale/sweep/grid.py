@@ -22,8 +22,9 @@ from optiscale.sweep.budget import Deadline
 from optiscale.sweep.changes import branch, check_unchanged
 from optiscale.sweep.durable import attempts_of
 from optiscale.sweep.execute import execute
-from optiscale.sweep.executors import Executor, default_executor
+from optiscale.sweep.executors import INLINE, Executor, default_executor
 from optiscale.sweep.live import LIVE
+from optiscale.sweep.own import modules_of
 from optiscale.sweep.plan import PlannedCell, check_data, plan
 from optiscale.sweep.progress import SweepProgress
 from optiscale.sweep.queue import Queue, costs_for, problems, queue_of, told
@@ -105,6 +106,8 @@ def run_grid(
     planned = plan(study, dataset.manifest)
     cells = [one.cell for one in planned]
     check_data(study, dataset, cells)
+    if executor.where != INLINE:
+        modules_of(study)
     if branch_name is not None:
         out = branch(study, cells, out, branch_name, dataset.hash)
     with _locked(out):

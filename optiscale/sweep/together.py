@@ -20,6 +20,7 @@ from optiscale.dataset import open_source
 from optiscale.sweep.calibrate import calibrate, mean_of
 from optiscale.sweep.cost import Measured
 from optiscale.sweep.jobs import SweepStopped
+from optiscale.sweep.own import import_all, modules_of
 from optiscale.sweep.plan import PlannedCell
 from optiscale.sweep.processes import no_interrupts, pin, pins, worker_context
 from optiscale.sweep.stopping import stop_requested
@@ -57,7 +58,10 @@ def calibrate_together(
     ------
     SweepStopped
         If the program was asked to stop.
+    UserError
+        If the networks have parts that other processes do not see.
     """
+    modules = modules_of(study)
     context = worker_context()
     largest = {(one.cell.model, one.cell.width, one.cell.D): one for one in cells}  # seeds take the same
     barrier = context.Barrier(at_once)
@@ -66,7 +70,7 @@ def calibrate_together(
         with no_interrupts():
             for place in range(at_once):
                 mine, theirs = context.Pipe(duplex=False)
-                parts = (study.resolved(), list(largest.values()), n_validation, limit_s, threads)
+                parts = (modules, study.resolved(), list(largest.values()), n_validation, limit_s, threads)
                 process = context.Process(
                     target=_measure, args=(theirs, barrier, pins(place, at_once), *parts), daemon=True
                 )
@@ -109,6 +113,7 @@ def _measure(
     way: Connection,
     barrier: Barrier,
     environment: dict[str, str],
+    modules: Sequence[str],
     content: dict[str, Any],
     cells: Sequence[PlannedCell],
     n_validation: int,
@@ -122,6 +127,7 @@ def _measure(
     os.environ.update(environment)
     pin()
     torch.set_num_threads(threads)
+    import_all(modules)
     study = parse_study(content)
     dataset = open_source(study.data.source)
     with contextlib.suppress(BrokenBarrierError):  # one did not come: the others measure all the same

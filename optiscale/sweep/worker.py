@@ -15,6 +15,7 @@ from optiscale.dataset import OpticalDataset, open_source
 from optiscale.errors import UserError
 from optiscale.sweep.durable import Signs, run_durably
 from optiscale.sweep.executors import STOP_AT
+from optiscale.sweep.own import import_all
 from optiscale.sweep.processes import pin
 from optiscale.sweep.stopping import stop_requested
 from optiscale.training import Cell
@@ -41,6 +42,7 @@ class Task:
     folder: Path
     git_commit: str
     workers: dict[str, int]  # by the address of their machine
+    modules: tuple[str, ...] = ()  # of the user, which register parts of networks
 
 
 def work(task: Task) -> tuple[str | None, str]:
@@ -49,7 +51,7 @@ def work(task: Task) -> tuple[str | None, str]:
     Raises
     ------
     UnfitWorkerError
-        If the data set or the results folder is not to be seen from here.
+        If the data set, the results folder or a module of the user is not to be seen from here.
     OSError
         If a file cannot be read or written.
     """
@@ -69,6 +71,10 @@ def work(task: Task) -> tuple[str | None, str]:
     say(0, None)
     last[0] = -math.inf  # the next sign tells the step that the training goes on from
     pin()
+    try:
+        import_all(task.modules)
+    except ImportError as error:
+        raise UnfitWorkerError(worker.address, f"{error}; the study's networks need it there") from error
     study = parse_study(task.study)
     if study.sweep.threads is None:
         threads = int(os.environ.get("OMP_NUM_THREADS", "1"))

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from killing import FORK
 
@@ -50,7 +51,11 @@ def test_a_doubled_record_and_a_damaged_shelf_are_refused(tmp_path: Path) -> Non
         pack_shelf([record, record], tmp_path / "shelf.parquet")
     damaged = tmp_path / "damaged.parquet"
     damaged.write_bytes(shelf_file().read_bytes()[:50_000])
-    with pytest.raises(UserError, match=r"damaged\.parquet: not a readable shelf"):
+    again = "pack it again with `optiscale data pack`"
+    with pytest.raises(UserError, match=rf"damaged\.parquet: a damaged shelf, cut short or no Parquet file; {again}$"):
+        build_shelf(tmp_path / "set", damaged)
+    pd.DataFrame({"id": ["one"]}).to_parquet(damaged)
+    with pytest.raises(UserError, match=rf"damaged\.parquet: no packed shelf \(the column .* is missing\); {again}$"):
         build_shelf(tmp_path / "set", damaged)
     pack_shelf([], tmp_path / "empty.parquet")
     with pytest.raises(UserError, match=r"empty\.parquet: the shelf is empty"):

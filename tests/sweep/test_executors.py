@@ -60,6 +60,7 @@ def test_an_executor_that_cannot_be_is_refused(options: dict[str, object], said:
 
 def test_no_scheduler_and_no_batch_system_are_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.setattr("optiscale.sweep.executors.ANSWER_S", 1.0)
     with pytest.raises(UserError, match="bsub is not on this machine"), open_client(Executor("lsf", 1, Cluster(**JOB))):
         pass
     with pytest.raises(UserError, match=r"no Dask scheduler answers there"), open_client(Executor("tcp://127.0.0.1:9")):
