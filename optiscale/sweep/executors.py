@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from optiscale.config import Cluster, Study
 from optiscale.errors import UserError
 from optiscale.sweep.processes import SETTINGS, no_interrupts, pins, worker_context
+from optiscale.sweep.sharing import shared_gpus
 
 if TYPE_CHECKING:
     from distributed import Client, SpecCluster
@@ -101,7 +102,11 @@ def open_client(executor: Executor) -> Iterator[Client]:
             with _connected(executor.where) as client:
                 yield client
             return
-        with _started(executor) as cluster, Client(cluster) as client:
+        with (
+            shared_gpus(executor.at_once) as environment,
+            _started(executor, environment) as cluster,
+            Client(cluster) as client,
+        ):
             yield client
 
 
@@ -119,11 +124,11 @@ def _connected(address: str) -> Iterator[Client]:
         yield client
 
 
-def _started(executor: Executor) -> SpecCluster:
+def _started(executor: Executor, environment: dict[str, str]) -> SpecCluster:
     try:
         with no_interrupts():
             if executor.where == LOCAL:
-                return _local_cluster(executor.workers, dashboard=executor.dashboard)
+                return _local_cluster(executor.workers, environment, dashboard=executor.dashboard)
             return _batch_cluster(executor)
     except RuntimeError as error:
         raise UserError(
@@ -132,7 +137,7 @@ def _started(executor: Executor) -> SpecCluster:
         ) from error
 
 
-def _local_cluster(workers: int, *, dashboard: bool) -> SpecCluster:
+def _local_cluster(workers: int, environment: dict[str, str], *, dashboard: bool) -> SpecCluster:
     from distributed import Nanny, Scheduler, SpecCluster
 
     worker_context()
@@ -148,7 +153,8 @@ def _local_cluster(workers: int, *, dashboard: bool) -> SpecCluster:
             },
         },
         workers={
-            place: {"cls": Nanny, "options": {**options, "env": pins(place, workers)}} for place in range(workers)
+            place: {"cls": Nanny, "options": {**options, "env": {**environment, **pins(place, workers)}}}
+            for place in range(workers)
         },
         silence_logs=logging.CRITICAL,
     )
