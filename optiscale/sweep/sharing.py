@@ -58,7 +58,8 @@ def _share(workers: int) -> bool:
 
 def _started(control: str, environment: dict[str, str]) -> bool:
     """Start the service, and see whether a program finds a GPU through it."""
-    if not _succeeds([control, "-d"], environment):
+    # of all GPUs: workers name theirs by the numbers of this machine
+    if not _succeeds([control, "-d"], {**environment, "CUDA_VISIBLE_DEVICES": ""}):
         return False
     if _succeeds([sys.executable, "-c", "import torch; torch.zeros(1, device='cuda')"], environment):
         return True
@@ -74,7 +75,7 @@ def _succeeds(command: list[str], environment: dict[str, str], text: str = "") -
     try:
         done = subprocess.run(
             command,
-            env={**os.environ, **environment},
+            env={name: value for name, value in {**os.environ, **environment}.items() if value},
             input=f"{text}\n",
             text=True,
             stdout=subprocess.DEVNULL,  # a service that goes into the background would keep a pipe open

@@ -15,7 +15,7 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A control program that writes down how it is called."""
     log = tmp_path / "log"
     program = tmp_path / sharing.CONTROL
-    program.write_text(f'#!/bin/sh\nread line\necho "$1 $line in ${sharing.PIPES}" >> {log}\n')
+    program.write_text(f'#!/bin/sh\nread line\necho "$1 $line in ${sharing.PIPES}$CUDA_VISIBLE_DEVICES" >> {log}\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.delenv(sharing.PIPES, raising=False)
@@ -34,11 +34,12 @@ def cards(monkeypatch: pytest.MonkeyPatch, n: int, *, usable: bool = True) -> No
 
 def test_workers_that_share_a_gpu_have_the_service_while_they_work(service, monkeypatch):
     cards(monkeypatch, 1)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")  # the number by which workers know their GPU
     with sharing.shared_gpus(3) as environment:
         folder = environment[sharing.PIPES]
         assert Path(folder).is_dir()
         assert service.read_text() == f"-d  in {folder}\n"
-    assert service.read_text().splitlines()[1:] == [f" quit in {folder}"]
+    assert service.read_text().splitlines()[1:] == [f" quit in {folder}3"]
     assert not Path(folder).exists()
 
 
