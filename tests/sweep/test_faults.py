@@ -45,7 +45,7 @@ from optiscale.training.guard import RunStopped
 
 @pytest.fixture(scope="module")
 def content(dataset: OpticalDataset) -> dict[str, object]:
-    return faulty_study(dataset.folder)
+    return faulty_study(dataset.folder, steps=100)
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +164,7 @@ def test_a_stopped_run_goes_on_unless_its_checkpoint_is_cut_short(
 
 
 def test_a_run_that_hangs_is_ended_and_one_without_numbers_is_a_row(dataset: OpticalDataset, tmp_path: Path) -> None:
-    content = faulty_study(dataset.folder, steps=10, hang_s=20.0, retries=1)
+    content = faulty_study(dataset.folder, steps=10, hang_s=12.0, retries=1)
     network = "broken_network:Broken"
     for how, once in (("sleep", "slept"), ("freeze", "froze"), ("nan", None)):
         options = {"how": how} | ({"once": str(tmp_path / once)} if once else {})
