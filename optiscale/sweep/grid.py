@@ -101,7 +101,7 @@ def run_grid(
     if study.sweep.loggers:
         from optiscale.training.loggers import check_loggers
 
-        check_loggers(study)
+        check_loggers(study, verify=True)
     dataset = open_source(study.data.source)
     planned = plan(study, dataset.manifest)
     cells = [one.cell for one in planned]

@@ -36,8 +36,15 @@ METRICS = {
 }
 
 
-def check_loggers(study: Study) -> None:
+def check_loggers(study: Study, *, verify: bool = False) -> None:
     """Refuse loggers that are not installed or would ask for a password in the middle of a sweep.
+
+    Parameters
+    ----------
+    study
+        Its loggers.
+    verify
+        Whether W&B's server is asked about the key: once, before a sweep. A run does not depend on its answer.
 
     Raises
     ------
@@ -50,8 +57,15 @@ def check_loggers(study: Study) -> None:
     if WANDB in study.sweep.loggers:
         import wandb
 
-        if wandb.setup().settings.mode == "online" and not wandb.login(prompt=False):
-            raise UserError("sweep.loggers: wandb is not logged in; `wandb login`, or set WANDB_MODE=offline")
+        if wandb.setup().settings.mode != "online":
+            return
+        remedy = "`wandb login`, or set WANDB_MODE=offline"
+        try:
+            known = wandb.login(prompt=False, verify=verify)
+        except wandb.Error as error:
+            raise UserError(f"sweep.loggers: wandb: {' '.join(str(error).split())}; {remedy}") from error
+        if not known:
+            raise UserError(f"sweep.loggers: wandb is not logged in; {remedy}")
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import random
+import re
 import shutil
 import struct
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +19,7 @@ import pytest
 from faults import Program, faulty_study, kill_workers, study_file
 from small import study_content
 
-from optiscale.config import Study, parse_study
+from optiscale.config import Study, parse_study, save_study
 from optiscale.dataset import OpticalDataset
 from optiscale.errors import UserError
 from optiscale.sweep import run_grid
@@ -154,7 +160,41 @@ def test_wandb_that_would_ask_for_a_key_is_refused(
     wandb = pytest.importorskip("wandb")
     for name in ("WANDB_MODE", "WANDB_API_KEY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(wandb, "login", lambda prompt: False)
+    monkeypatch.setattr(wandb, "login", lambda prompt, verify: False)
     monkeypatch.setattr(wandb, "setup", lambda: type("Setup", (), {"settings": type("S", (), {"mode": "online"})}))
     with pytest.raises(UserError, match="wandb is not logged in; `wandb login`, or set WANDB_MODE=offline"):
         run_grid(study_of(dataset, "wandb"), tmp_path / "out")
+
+
+class _Refusing(BaseHTTPRequestHandler):
+    """A server of W&B's that knows nobody."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.send_response(401)
+        self.end_headers()
+        self.wfile.write(b'{"errors": [{"message": "user is not logged in"}]}')
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_a_key_that_the_server_refuses_is_one_line_before_anything_runs(
+    dataset: OpticalDataset, tmp_path: Path
+) -> None:
+    pytest.importorskip("wandb")
+    save_study(study_of(dataset, "wandb"), tmp_path / "study.yaml")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Refusing)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    known = {
+        "WANDB_BASE_URL": f"http://127.0.0.1:{server.server_port}",
+        "WANDB_API_KEY": 40 * "0",
+        "HOME": str(tmp_path),
+    }
+    environment = {name: value for name, value in os.environ.items() if name != "WANDB_MODE"} | known
+    command = [sys.executable, "-m", "optiscale.run", "grid", tmp_path / "study.yaml", "--out", tmp_path / "out"]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    server.shutdown()
+    assert ended.returncode == 2
+    assert re.fullmatch(r"error: sweep\.loggers: wandb: .*not logged in.*; `wandb login`, or set .*\n", ended.stderr)
+    assert not (tmp_path / "out").exists()
