@@ -88,7 +88,7 @@ def main(
             f"{row['cold_s']:.0f} s, from the cache {row['warm_s']:.0f} s: paid after {row['pays_after_cold']:,.0f} "
             f"and {row['pays_after_warm']:,.0f} steps"
         )
-    write_json(out, {"device": torch.cuda.get_device_name(), "torch": torch.__version__, "n": n, "rows": rows})
+        write_json(out, {"device": torch.cuda.get_device_name(), "torch": torch.__version__, "n": n, "rows": rows})
 
 
 if __name__ == "__main__":

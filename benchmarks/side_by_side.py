@@ -106,7 +106,7 @@ def main(
             rate = side_by_side(folder, model, int(width), number, seconds)
             rows.append({"model": model, "width": int(width), "processes": number, "mps": mps, "rate": rate})
             typer.echo(f"{text}, {number} at once{', MPS' if mps else ''}: {rate:,.0f} crystals a second")
-    write_json(out, {"device": torch.cuda.get_device_name(), "torch": torch.__version__, "n": n, "rows": rows})
+            write_json(out, {"device": torch.cuda.get_device_name(), "torch": torch.__version__, "n": n, "rows": rows})
 
 
 if __name__ == "__main__":

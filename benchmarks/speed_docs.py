@@ -2,8 +2,8 @@
 
     python benchmarks/speed_docs.py
 
-Reads speed_cpu.json, speed_h200.json, their displaced siblings and demo_speed.json in benchmarks/results; the page
-names the commands that make them.
+Reads speed_cpu.json, speed_h200.json, their displaced siblings, side_by_side.json and compile_time.json in
+benchmarks/results; the page names the commands that make them.
 """
 
 from __future__ import annotations
@@ -75,7 +75,32 @@ def _card(symmetric: dict[str, Any], displaced: dict[str, Any]) -> str:
         f"each) takes {hours['fast']:.1f} hours at these rates, {hours['plain']:.0f} with the plain path."
     )
     rates = f"Measured on the card: {symmetric['matrix_tflops']:.0f} TFLOP/s, {symmetric['copy_tbytes']:.1f} TB/s."
-    return "\n".join([*_tables(symmetric, displaced), "", f"{rates} {grid}", "", *_targets(symmetric), "", ""])
+    return "\n".join(
+        [*_tables(symmetric, displaced), "", f"{rates} {grid}", "", *_targets(symmetric), "", _together(), "", ""]
+    )
+
+
+def _together() -> str:
+    """Say what several runs on one card get, and when compiling pays."""
+    found, compiling = (read_json(FOLDER / "results" / f"{name}.json") for name in ("side_by_side", "compile_time"))
+    rates = [
+        f"{row['processes']}{' with the service' if row['mps'] else ''}: {row['rate']:,.0f}" for row in found["rows"]
+    ]
+    one = found["rows"][0]
+    lines = [
+        f"Runs of {one['model']} {one['width']} on one {found['device']} at once, crystals a second together, a "
+        f"validation after each epoch included: {'; '.join(rates)}.",
+        "",
+        "| network, width | captured step, ms | compiled and captured, ms | compiling, s | from the cache, s "
+        "| paid after, steps | from the cache |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in compiling["rows"]:
+        times = [f"{1e3 * row[f'{kind}_step_s']:.2f}" for kind in ("captured", "compiled")]
+        seconds = [f"{row[f'{kind}_s']:.0f}" for kind in ("cold", "warm")]
+        steps = [f"{row[f'pays_after_{kind}']:,.0f}" for kind in ("cold", "warm")]
+        lines.append(f"| {row['model']} {row['width']} | {' | '.join([*times, *seconds, *steps])} |")
+    return "\n".join(lines)
 
 
 def _targets(found: dict[str, Any]) -> list[str]:
@@ -97,6 +122,8 @@ def _targets(found: dict[str, Any]) -> list[str]:
 
 def _tables(symmetric: dict[str, Any], displaced: dict[str, Any]) -> list[str]:
     versions = ", ".join(f"{name} {number}" for name, number in symmetric["versions"].items())
+    if commit := symmetric.get("commit"):
+        versions += f", optiscale at {commit[:7]}"
     return [
         "",
         f"Crystals a second on {symmetric['device']}, Python {symmetric['python']}, {versions}; batch "

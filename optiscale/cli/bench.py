@@ -37,6 +37,7 @@ def run(
     from optiscale.bench.table import grid_hours, markdown
     from optiscale.dataset.source import cache_folder
     from optiscale.io import write_json
+    from optiscale.sweep.grid import git_commit
 
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("device: this machine has no CUDA device that torch sees; take --device cpu")
@@ -52,7 +53,7 @@ def run(
         typer.echo(f"{row['model']} {row['width']}: {row['fast_train']:,.0f} crystals a second, {ratio:.1f} x plain")
 
     result = measure(folder, chosen, device=device, epochs=epochs, report=report, **shared)
-    result["machine"] = platform.platform()
+    result |= {"machine": platform.platform(), "commit": git_commit()}
     result["grid_hours"] = {path: grid_hours(result, path=path) for path in ("fast", "plain")}
     write_json(out, result)
     typer.echo(f"\n{markdown(result)}\n")

@@ -33,8 +33,9 @@ from optiscale.training.record import validation_interval
 from optiscale.training.recorder import Recorder
 from optiscale.training.resident import CompiledModule, ResidentModule
 
-#: steps from which compiling pays (`benchmarks/compile_time.py`)
-COMPILED_FROM = 5000
+#: steps from which compiling pays: between what the first run of a network and width needs, and one whose compiled
+#: code is in the cache (`benchmarks/compile_time.py`)
+COMPILED_FROM = 10_000
 _MODULES: dict[Way, type[OpticalModule]] = {
     "plain": OpticalModule,
     "merged": OpticalModule,
