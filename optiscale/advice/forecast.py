@@ -15,7 +15,6 @@ from optiscale.advice.question import check_question, curves_that_answer, origin
 from optiscale.advice.targets import TargetForecast
 from optiscale.errors import UserError
 from optiscale.laws import StudyFits
-from optiscale.laws.calibration import Spread
 from optiscale.laws.extrapolation import REACH
 from optiscale.laws.uncertainty import LEVEL
 
@@ -182,7 +181,7 @@ def _gain(curve: Curve, size: int, further: int, level: float, draws: Draws, tes
     fall = float(np.log(loss / later))
     falls = -np.diff(np.log(draws.predict(curve.at(ends))), axis=1)[:, 0]
     low, high = np.quantile(falls, [0.5 - level / 2, 0.5 + level / 2])
-    factor = float(curve.choice.spread.get("", Spread()).factor(level, curve.reach(ends))[1])
+    factor = float(curve.choice.widening(level, **curve.at(ends))[1])
     low, high = fall - factor * (fall - low), fall + factor * (high - fall)
     gain, least, most = (float(loss * -np.expm1(-one)) for one in (fall, low, high))
     return Gain(

@@ -125,6 +125,8 @@ def _target(curve: Curve, target: float, level: float, draws: Draws, tested: flo
     size, low, high = (_first_below(sizes, losses, target) for losses in (expected, low_end, high_end))
     floors = floors_of(curve, draws)
     floor_low, floor, floor_high = (float(v) for v in np.quantile(floors, [0.5 - level / 2, 0.5, 0.5 + level / 2]))
+    factor = float(curve.choice.widening(level, **curve.at(HORIZON * largest)))
+    floor_low, floor_high = max(0.0, floor - factor * (floor - floor_low)), floor + factor * (floor_high - floor)
     return TargetForecast(
         **origin_of(curve.series),
         variable=curve.variable,

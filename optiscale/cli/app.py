@@ -188,13 +188,14 @@ def fit(
     cost: Annotated[
         str, typer.Option(help="squares, huber, or asymmetric (runs trained too short lie above the law).")
     ] = "squares",
+    space: Annotated[str, typer.Option(help="Residuals of the log of the losses, or linear ones.")] = "log",
     reach: Annotated[float, typer.Option(help="Factor in size by which to extrapolate.")] = 2.0,
     out: Out = None,
 ) -> None:
     """Fit the scaling laws to any table of losses and choose among them by held-out error."""
     from optiscale.cli.laws import fit as run
 
-    run(runs, out=out, published=published, loss=loss, by=by, weights=weights, cost=cost, reach=reach)
+    run(runs, out=out, published=published, loss=loss, by=by, weights=weights, cost=cost, space=space, reach=reach)
 
 
 @app.command()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from optiscale.laws import StudyFits
     from optiscale.laws.points import Weights
     from optiscale.laws.robust import Cost
+    from optiscale.laws.search import Space
 
 
 def fit(
@@ -25,6 +26,7 @@ def fit(
     by: str | None,
     weights: str,
     cost: str,
+    space: str,
     reach: float,
 ) -> None:
     """Fit every series of the given tables, print the tables and write them."""
@@ -36,7 +38,7 @@ def fit(
     if published:
         fits = fit_study(averages, protocol="published")
     else:
-        options = FitOptions(weights=cast("Weights", weights), cost=cast("Cost", cost))
+        options = FitOptions(weights=cast("Weights", weights), cost=cast("Cost", cost), space=cast("Space", space))
         fits = fit_study(averages, options=options, reach=reach)
     folder = out or _folder(runs)
     fits.save(folder / "fits.json")

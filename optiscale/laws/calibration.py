@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from optiscale.laws.diagnose import SIGNIFICANT, goodness_p
+from optiscale.laws.diagnose import dof_of, stretch_of
 from optiscale.laws.extrapolation import LAST_VALUE, REACH, Holdout
 from optiscale.laws.points import Noise
 from optiscale.laws.result import LawFit
@@ -56,24 +56,6 @@ class Spread:
         tail = 0.5 + level / 2.0
         whole = self.scale * float(stats.t.ppf(tail, self.dof) / stats.norm.ppf(tail))
         return np.asarray(whole ** np.minimum(1.0, reach / self.reach))
-
-
-def stretch_of(chi2: float, n: int, k: int, noise: Noise | None) -> float:
-    """Factor on the variances that the weights say: the reduced chi-square, at least 1 where seeds tell the scatter."""
-    redchi = chi2 / max(n - k, 1)
-    return redchi if noise is None else max(1.0, redchi)
-
-
-def dof_of(chi2: float, n: int, k: int, noise: Noise | None) -> int:
-    """Degrees of freedom that the size of the errors is known to.
-
-    Those of the seeds where these explain the residuals; else those of the residuals.
-    """
-    residual = max(1, n - k)
-    if noise is None:
-        return residual
-    explained = goodness_p(chi2, n, k, noise) >= SIGNIFICANT
-    return max(1, noise.dof) if explained else min(residual, max(1, noise.dof))
 
 
 def mean_dof(weights: Sequence[float], dofs: Sequence[float]) -> float:
@@ -159,7 +141,13 @@ def _cut(
         return None
     k = {name: fits[name].k for name in parts}
     n = base.fitted[i]
-    scores = scores_of({name: float(table[name].chi2[i] or 0.0) for name in parts}, k, n, known=noise is not None)
+    scores = scores_of(
+        {name: float(table[name].chi2[i] or 0.0) for name in parts},
+        k,
+        n,
+        min(table[name].effects[i] for name in parts),
+        known=noise is not None,
+    )
     lowest = min(scores.values())
     supported = {name: score for name, score in scores.items() if score <= lowest + NO_SUPPORT}
     elsewhere = {name: _skill_without(i, table[name], base) for name in supported}
@@ -174,8 +162,9 @@ def _part(held: Holdout, i: int, k: int, noise: Noise | None) -> _Part | None:
     errors, deviation, chi2 = held.errors[i], held.deviations[i], held.chi2[i]
     if errors is None or deviation is None or chi2 is None:
         return None
-    stretch, dof = stretch_of(chi2, held.fitted[i], k, noise), dof_of(chi2, held.fitted[i], k, noise)
-    return _Part(errors, stretch * deviation**2, stretch * held.scatter[i] ** 2, dof)
+    n, effect = held.fitted[i], held.effects[i]
+    stretch, dof = stretch_of(chi2, n, k, noise), dof_of(chi2, n, k, effect, noise)
+    return _Part(errors, effect * stretch * deviation**2, stretch * held.scatter[i] ** 2, dof)
 
 
 def _skill_without(i: int, held: Holdout, base: Holdout) -> tuple[float, int]:

@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from optiscale.errors import UserError
-from optiscale.laws.calibration import Spread, dof_of, mean_dof, spreads
-from optiscale.laws.diagnose import SIGNIFICANT, goodness_p
+from optiscale.laws.calibration import Spread, mean_dof, spreads
+from optiscale.laws.diagnose import dof_of, explained
 from optiscale.laws.extrapolation import LAST_VALUE, REACH, Holdout, rolling_origins, sizes_of
 from optiscale.laws.fit import FitOptions, fit_many, sigma_of
 from optiscale.laws.points import Noise, Points, estimate_noise
@@ -148,6 +148,14 @@ class Choice:
         half = np.minimum(half, _WIDEST)
         return np.exp(log_loss - half), np.exp(log_loss + half)
 
+    def widening(self, level: float, **x: ArrayLike) -> Array:
+        """Factor on the half width of an interval that is drawn from laws and parameters, and normal in size.
+
+        Draws know neither how well the size of the errors is known nor what held-out extrapolations say.
+        """
+        known = _quantile(level, self._dof(None)) / float(stats.norm.ppf(0.5 + level / 2.0))
+        return known * self.spread.get("", Spread()).factor(level, self._reach(x))
+
     def _mean_and_spread(self, law: str | None, x: Mapping[str, ArrayLike]) -> tuple[Array, Array]:
         """Log of the prediction and its standard deviation from the parameters and the laws' disagreement."""
         weights = self._shares()
@@ -190,7 +198,8 @@ class Choice:
         shares = self._shares(law)
         fits = [self.fits[name] for name in shares]
         return mean_dof(
-            list(shares.values()), [dof_of(float(fit.chi2 or 0.0), fit.n, fit.k, self.noise) for fit in fits]
+            list(shares.values()),
+            [dof_of(float(fit.chi2 or 0.0), fit.n, fit.k, fit.effect, self.noise) for fit in fits],
         )
 
     def _reach(self, x: Mapping[str, ArrayLike]) -> Array:
@@ -230,8 +239,7 @@ def _beyond_seeds(fit: LawFit) -> float:
     redchi = float(fit.redchi or 0.0)
     if fit.noise is None:
         return redchi
-    explained = goodness_p(float(fit.chi2 or 0.0), fit.n, fit.k, fit.noise) >= SIGNIFICANT
-    return 0.0 if explained else max(redchi - 1.0, 0.0)
+    return 0.0 if explained(float(fit.chi2 or 0.0), fit.n, fit.k, fit.noise) else max(redchi - 1.0, 0.0)
 
 
 def _quantile(level: float, dof: float) -> float:

@@ -20,6 +20,7 @@ UNDETERMINED = 3e6
 """The same, above which the points do not fix every parameter: the curvature has its square."""
 SIGNIFICANT = 0.05
 """Probability below which seed noise does not explain the residuals."""
+_AGAINST_RESIDUALS = 5
 _DECADES_FOR_A_BREAK = 1.5
 _DECADES_FOR_A_SLOPE = 1.0
 _POINTS_BEYOND_A_BREAK = 2
@@ -31,6 +32,34 @@ def goodness_p(chi2: float, n: int, k: int, noise: Noise) -> float:
     An F test: the noise was itself estimated from `noise.dof` degrees of freedom.
     """
     return float(stats.f.sf(chi2 / (n - k), n - k, noise.dof))
+
+
+def stretch_of(chi2: float, n: int, k: int, noise: Noise | None) -> float:
+    """Factor on the variances that the weights say.
+
+    The reduced chi-square where the residuals set the errors, because no seeds tell the scatter or because these do not
+    explain the residuals. Where they do, both are estimates of one variance, and are pooled; but no law is exact, so
+    that against residuals that are larger than their seeds say these count little.
+    """
+    seeds = _trusted(chi2, n, k, noise)
+    return (seeds + chi2) / (seeds + max(n - k, 1))
+
+
+def dof_of(chi2: float, n: int, k: int, effect: float, noise: Noise | None) -> float:
+    """Degrees of freedom that the errors of :func:`stretch_of` are known to; those of residuals over their effect."""
+    return _trusted(chi2, n, k, noise) + max(1.0, (n - k) / effect)
+
+
+def _trusted(chi2: float, n: int, k: int, noise: Noise | None) -> float:
+    """Degrees of freedom of the seeds that count beside those of the residuals."""
+    if noise is None or not explained(chi2, n, k, noise):
+        return 0.0
+    return float(noise.dof if chi2 <= n - k else min(noise.dof, _AGAINST_RESIDUALS))
+
+
+def explained(chi2: float, n: int, k: int, noise: Noise) -> bool:
+    """Whether seed noise explains the residuals."""
+    return goodness_p(chi2, n, k, noise) >= SIGNIFICANT
 
 
 def verdict(law: Law, points: Points, residuals: Array, redchi: float, k: int, noise: Noise | None) -> tuple[str, ...]:

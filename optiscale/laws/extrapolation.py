@@ -8,12 +8,13 @@ holds the last-value baseline, which says that the loss stays what it was.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from optiscale.laws.correlation import design_effect
 from optiscale.laws.engine import jacobian
 from optiscale.laws.final import at_bounds
 from optiscale.laws.fit import FitOptions, sigma_of
@@ -59,6 +60,8 @@ class Holdout:
         long.
     chi2
         Chi-square of the points fitted at each cut, as long.
+    effects
+        Design effect of their residuals (:mod:`optiscale.laws.correlation`), as long; 1 where it was not fitted.
     fitted
         Number of those points, as long.
     scatter
@@ -77,6 +80,7 @@ class Holdout:
     errors: tuple[Array | None, ...]
     deviations: tuple[Array | None, ...]
     chi2: tuple[float | None, ...]
+    effects: tuple[float, ...]
     fitted: tuple[int, ...]
     scatter: tuple[Array, ...]
     reaches: tuple[Array, ...]
@@ -139,11 +143,12 @@ def last_value(points: Points, origin: Origin) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class _Ahead:
-    """Prediction of ln L at held-out points, its deviation from the parameters alone, (m,) each; chi-square before."""
+    """Prediction of ln L at held-out points and its deviation from the parameters alone, (m,); what the fit left."""
 
     log_loss: Array
     deviation: Array
     chi2: float
+    effect: float
 
 
 def _predict(name: str, cuts: Sequence[tuple[Points, Origin, Array]], options: FitOptions) -> list[_Ahead | None]:
@@ -166,16 +171,19 @@ def _predict(name: str, cuts: Sequence[tuple[Points, Origin, Array]], options: F
     stuck = np.stack([at_bounds(law, values, unit) for values, unit in zip(best, units, strict=True)])
     slopes = np.where(stuck[:, None, :], 0.0, slopes)
     covariance = np.linalg.pinv(np.einsum("pni,pnj->pij", slopes, slopes), rcond=_SINGULAR, hermitian=True)
-    for i, values, cost, own, unit in zip(usable, best, ends.cost.min(axis=1), covariance, units, strict=True):
-        if np.isfinite(cost):
+    cost = ends.cost.min(axis=1)
+    plain = replace(data, cost="squares", prior=False).residuals()(best, np.arange(len(best)))
+    for row, i in enumerate(usable):
+        if np.isfinite(cost[row]):
             points, origin, _ = cuts[i]
-            found[i] = _ahead(
-                law, [points.x[variable][origin.held] for variable in law.variables], values, own, unit, float(cost)
-            )
+            held = [points.x[variable][origin.held] for variable in law.variables]
+            log_loss, deviation = _ahead(law, held, best[row], covariance[row], units[row])
+            effect = design_effect(sets[row][0], plain[row, : len(sets[row][1])])
+            found[i] = _Ahead(log_loss, deviation, float(cost[row]), effect)
     return found
 
 
-def _ahead(law: Law, held: Sequence[Array], values: Array, covariance: Array, units: Array, chi2: float) -> _Ahead:
+def _ahead(law: Law, held: Sequence[Array], values: Array, covariance: Array, units: Array) -> tuple[Array, Array]:
     step = 1e-5 * np.maximum(np.abs(values), 1e-2 * units)
     places = np.concatenate([values[None], values + np.diag(step), values - np.diag(step)])  # (1 + 2k, k)
     losses = np.asarray(law.function(*(one[None] for one in held), *places.T[:, :, None]), dtype=float)
@@ -183,7 +191,7 @@ def _ahead(law: Law, held: Sequence[Array], values: Array, covariance: Array, un
     k = len(values)
     slopes = (logs[1 : k + 1] - logs[k + 1 :]) / (2.0 * step[:, None])  # (k, m)
     variance = np.einsum("im,ij,jm->m", slopes, covariance, slopes)
-    return _Ahead(logs[0], np.sqrt(np.maximum(variance, 0.0)), chi2)
+    return logs[0], np.sqrt(np.maximum(variance, 0.0))
 
 
 def rolling_origin(
@@ -224,10 +232,12 @@ def rolling_origins(
     errors: dict[str, list[Array | None]] = {LAST_VALUE: list(base)}
     deviations: dict[str, list[Array | None]] = {LAST_VALUE: [None] * len(cuts)}
     chi2: dict[str, list[float | None]] = {LAST_VALUE: [None] * len(cuts)}
+    effects: dict[str, list[float]] = {LAST_VALUE: [1.0] * len(cuts)}
     for name in laws:
         predicted = _predict(name, cuts, options)
         errors[name] = [None if one is None else one.log_loss - o for one, o in zip(predicted, observed, strict=True)]
         deviations[name] = [None if one is None else one.deviation for one in predicted]
+        effects[name] = [1.0 if one is None else one.effect for one in predicted]
         chi2[name] = [None if one is None else one.chi2 for one in predicted]
     reaches = [reach_of(points, one) for points, one, _ in cuts]
     scatter = [sigma[one.held] / points.loss[one.held] for points, one, sigma in cuts]
@@ -243,6 +253,7 @@ def rolling_origins(
                     [base[r] for r in mine],
                     deviations=tuple(deviations[name][r] for r in mine),
                     chi2=tuple(chi2[name][r] for r in mine),
+                    effects=tuple(effects[name][r] for r in mine),
                     fitted=tuple(int(cuts[r][1].train.sum()) for r in mine),
                     scatter=tuple(scatter[r] for r in mine),
                     reaches=tuple(reaches[r] for r in mine),

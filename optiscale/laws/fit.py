@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optiscale.errors import UserError
-from optiscale.laws.diagnose import identifiability, near_optimal, verdict
+from optiscale.laws.correlation import design_effect
+from optiscale.laws.diagnose import identifiability, near_optimal, stretch_of, verdict
 from optiscale.laws.final import Final, final_descent
 from optiscale.laws.points import WEIGHTS, Noise, Points, Weights, estimate_noise, smooth_scatter
 from optiscale.laws.registry import Law, get_law
@@ -83,8 +84,9 @@ def fit_law(name: str, points: Points, *, options: FitOptions | None = None, noi
     Returns
     -------
     LawFit
-        The covariance is multiplied by the reduced chi-square where that exceeds one, and always where the seeds tell
-        no scatter. With no more points than parameters there is no fit but a reason.
+        The covariance is multiplied by the reduced chi-square where seeds do not explain the residuals or tell no
+        scatter, where they do by that of seeds and residuals pooled, and by the design effect. With no more points than
+        parameters there is no fit but a reason.
     """
     return fit_many(name, [points], options=options, noises=[noise])[0]
 
@@ -139,12 +141,15 @@ def _judge(
     last = final_descent(data, ends.values[best])
     values, chi2, held = last.values, last.chi2, last.held
     redchi = chi2 / (n - k)
-    stretch = max(1.0, redchi) if sigma.known else redchi
+    residuals = replace(data, cost="squares", prior=False).residuals()(values[None], np.array([0]))[0]
+    effect = design_effect(points.x, residuals)
+    stretch = effect * stretch_of(chi2, n, k, noise if sigma.known else None)
     covariance = None if last.covariance is None else last.covariance * stretch
     stderr = None if covariance is None else np.sqrt(np.diag(covariance))
-    residuals = replace(data, cost="squares", prior=False).residuals()(values[None], np.array([0]))[0]
     weighed = residuals * float(np.exp(np.log(sigma.sigma).mean()))  # weights of geometric mean one: the loss's unit
     notes = sigma.notes + verdict(law, points, residuals, redchi, k, noise if sigma.known else None)
+    if effect > 1.0:
+        notes += (f"residuals of neighbouring sizes go together: errors are {np.sqrt(effect):.1f} times as large",)
     notes += identifiability(law, points, values, stderr, held, last.condition)
     units = law.units(points.loss)
     others = _alternatives(ends, last, max(stretch, 1e-300), units)
@@ -158,6 +163,7 @@ def _judge(
         bic=bic_of(weighed, k),
         chi2=chi2,
         redchi=redchi,
+        effect=effect,
         n=n,
         k=k,
         n_starts=tried,

@@ -66,6 +66,8 @@ class LawFit:
         Distinct parameters within 4 of the lowest chi-square (two standard errors), lowest first.
     noise
         Scatter of a run; None where the seeds tell none.
+    effect
+        Factor on the variances because residuals of neighbouring sizes go together; 1 where they do not.
     """
 
     law: str
@@ -84,6 +86,7 @@ class LawFit:
     bic: float | None = None
     alternatives: tuple[Alternative, ...] = ()
     noise: Noise | None = None
+    effect: float = 1.0
 
     @property
     def fitted(self) -> bool:

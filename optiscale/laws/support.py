@@ -27,22 +27,34 @@ def supported(fits: Mapping[str, LawFit]) -> list[str]:
     fitted = {name: fit for name, fit in fits.items() if fit.fitted}
     if not fitted:
         return []
+    effect = min(fit.effect for fit in fitted.values())
     if all(fit.noise is not None for fit in fitted.values()):
         chi2 = {name: float(fit.chi2 or 0.0) for name, fit in fitted.items()}
         n = next(iter(fitted.values())).n
-        scores = scores_of(chi2, {name: fit.k for name, fit in fitted.items()}, n, known=True)
+        scores = scores_of(chi2, {name: fit.k for name, fit in fitted.items()}, n, effect, known=True)
     else:
-        scores = {name: float(fit.bic or 0.0) for name, fit in fitted.items()}
+        penalty = {name: float(fit.k * np.log(fit.n)) for name, fit in fitted.items()}
+        scores = {
+            name: (float(fit.bic or 0.0) - penalty[name]) / effect + penalty[name] for name, fit in fitted.items()
+        }
     lowest = min(scores.values())
     return [name for name, score in scores.items() if score <= lowest + NO_SUPPORT]
 
 
-def scores_of(chi2: Mapping[str, float], k: Mapping[str, int], n: int, *, known: bool) -> dict[str, float]:
-    """Score of laws fitted to the same n points, lower is better: as for :func:`supported`, `known` tells of seeds."""
+def scores_of(
+    chi2: Mapping[str, float], k: Mapping[str, int], n: int, effect: float, *, known: bool
+) -> dict[str, float]:
+    """Score of laws fitted to the same n points, lower is better: as for :func:`supported`, `known` tells of seeds.
+
+    The likelihood counts one over the design `effect` times: points that go together tell less (of the law that leaves
+    the least correlation, since a wrong law leaves more).
+    """
     if known:
         unit = max(1.0, min(value / max(n - k[name], 1) for name, value in chi2.items()))
-        return {name: float(value / unit + k[name] * np.log(n)) for name, value in chi2.items()}
-    return {name: float(n * np.log(max(value / n, _EXACT)) + k[name] * np.log(n)) for name, value in chi2.items()}
+        return {name: float(value / unit / effect + k[name] * np.log(n)) for name, value in chi2.items()}
+    return {
+        name: float(n / effect * np.log(max(value / n, _EXACT)) + k[name] * np.log(n)) for name, value in chi2.items()
+    }
 
 
 def well_judged(table: Mapping[str, Holdout]) -> dict[str, Holdout]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from optiscale.errors import UserError
+from optiscale.laws.diagnose import dof_of, stretch_of
 from optiscale.laws.fit import FitOptions, sigma_of
 from optiscale.laws.points import Points
 from optiscale.laws.registry import LOG_PREFIX, get_law
@@ -67,9 +68,9 @@ def profile(
 ) -> Interval:
     """Profile-likelihood interval of one parameter: the others are fitted again at every value of it.
 
-    The limit is the quantile of F(1, n - k) where the residuals set the size of the errors, and of chi-square where
-    seed noise does; if the reduced chi-square exceeds one, chi-square is divided by it first. The weak priors of the
-    law have no say: where only they hold a parameter, the answer is that it is unbounded.
+    The limit is a quantile of F, with the degrees of freedom that the size of the errors is known to, of chi-square
+    over the factor on the variances (:func:`~optiscale.laws.diagnose.stretch_of`) and the design effect. The weak
+    priors of the law have no say: where only they hold a parameter, the answer is that it is unbounded.
 
     Raises
     ------
@@ -82,11 +83,10 @@ def profile(
     options = options or FitOptions()
     which = law.parameters.index(parameter)
     sigma = sigma_of(points, options, fit.noise)
-    dof = fit.n - fit.k
-    redchi = float(fit.redchi or 0.0)
-    scaled = not sigma.known or redchi > 1.0
-    limit = float(stats.f.ppf(level, 1, dof) if scaled else stats.chi2.ppf(level, 1))
-    unit = max(redchi, 1e-300) if scaled else 1.0
+    noise = fit.noise if sigma.known else None
+    chi2 = float(fit.chi2 or 0.0)
+    limit = float(stats.f.ppf(level, 1, dof_of(chi2, fit.n, fit.k, fit.effect, noise)))
+    unit = max(stretch_of(chi2, fit.n, fit.k, noise) * fit.effect, 1e-300)
     low, high = (float(one[which]) for one in law.limits())
     reach = (
         _FARTHEST_LENGTH
@@ -172,8 +172,8 @@ def bootstrap(
     loss = np.broadcast_to(points.loss, (n, len(points)))
     spread = np.broadcast_to(sigma.sigma, loss.shape)
     if over == "seeds":
-        redchi = float(fit.redchi or 0.0)
-        size = sigma.sigma * np.sqrt(redchi if not sigma.known else max(1.0, redchi))
+        stretch = stretch_of(float(fit.chi2 or 0.0), fit.n, fit.k, fit.noise if sigma.known else None)
+        size = sigma.sigma * np.sqrt(fit.effect * stretch)
         mean = np.asarray(law.function(*variables, *values), dtype=float)
         loss = mean * np.exp(rng.normal(size=loss.shape) * size / mean)
     else:

@@ -10,6 +10,7 @@ from scipy.optimize import curve_fit
 
 from optiscale.errors import UserError
 from optiscale.laws import LAWS, FitOptions, LawFit, Points, fit_law, fit_published, register
+from optiscale.laws.diagnose import stretch_of
 
 from .truths import TRUTH, exact
 
@@ -27,7 +28,9 @@ def test_agrees_with_scipy_curve_fit(name):
     own = fit_law(name, points, options=FitOptions(weights="published", space="linear"))
     for fit, absolute in ((published, law.kind == "2d"), (own, True)):
         expected, covariance = curve_fit(function, variables, points.loss, absolute_sigma=absolute, **start)
-        stderr = np.sqrt(np.diag(covariance) * (max(1.0, fit.redchi) if fit is own else 1.0))
+        stderr = np.sqrt(
+            np.diag(covariance) * (fit.effect * stretch_of(fit.chi2, fit.n, fit.k, fit.noise) if fit is own else 1.0)
+        )
         np.testing.assert_allclose(fit.values(), expected, atol=float(stderr.min()) * 2e-2)
         np.testing.assert_allclose([fit.params[one][1] for one in law.parameters], stderr, rtol=2e-2)
 

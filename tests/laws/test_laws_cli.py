@@ -49,10 +49,21 @@ def test_fit_takes_another_loss_and_the_published_protocol(table: Path):
     assert StudyFits.load(table.parent / "published" / "fits.json").protocol == "published"
 
 
+def test_residuals_may_be_linear(table: Path):
+    errors = {}
+    for space in ("log", "linear"):
+        fit(table, "--space", space, "--out", table.parent / space)
+        value = json.loads((table.parent / space / "fits.json").read_text())
+        errors[space] = value["series"][0]["fits"]["power"]["params"]["a"]
+    assert errors["linear"][0] == pytest.approx(errors["log"][0], rel=0.02)
+    assert errors["linear"] != errors["log"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--weights", "best"], "choose one of pooled"),
+        (["--space", "cubic"], "choose one of log, linear"),
         (["--reach", "1"], "must be above 1"),
         (["--loss", "nope"], "no column nope"),
         (["--by", "group"], "no column group to split by"),

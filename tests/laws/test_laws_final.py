@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from optiscale.laws import LAWS, Points, fit_law
+from optiscale.laws.diagnose import stretch_of
 from optiscale.laws.final import final_descent
 from optiscale.laws.search import Data, refit
 
@@ -31,7 +32,7 @@ def test_what_is_reported_is_lmfits_and_agrees_with_the_engine(name):
         return np.append(error, (values - centre) * precision)
 
     expected = lmfit.minimize(residual, params, scale_covar=False, xtol=1e-12, ftol=1e-12)
-    stretch = np.sqrt(max(1.0, fit.redchi))
+    stretch = np.sqrt(fit.effect * stretch_of(fit.chi2, fit.n, fit.k, fit.noise))
     for parameter in LAWS[name].parameters:
         one = expected.params[parameter]
         assert fit.params[parameter][0] == pytest.approx(one.value, abs=1e-3 * one.stderr)

@@ -7,6 +7,7 @@ from scipy.optimize import curve_fit
 
 from optiscale.errors import UserError
 from optiscale.laws import LAWS, FitOptions, Points, fit_law, fit_many
+from optiscale.laws.diagnose import dof_of, stretch_of
 from optiscale.laws.result import aicc_of
 
 from .truths import TRUTH, sample
@@ -49,7 +50,7 @@ def test_ninety_per_cent_intervals_hold_the_truth_in_ninety_per_cent(name):
     fits = fit_many(name, [sample(name, seed=seed, relative=1e-2) for seed in range(100)])
     held = []
     for fit in fits:
-        dof = min(fit.n - fit.k, fit.noise.dof) if fit.redchi > 1 else fit.noise.dof
+        dof = dof_of(fit.chi2, fit.n, fit.k, fit.effect, fit.noise)
         t = stats.t.ppf(0.95, dof)
         held.append([abs(fit.params[one][0] - truth) <= t * fit.params[one][1] for one, truth in _truth(name)])
     coverage = np.mean(held, axis=0)
@@ -69,7 +70,7 @@ def test_agrees_with_scipy_curve_fit(name):
     expected, covariance = curve_fit(
         function, tuple(points.x.values()), points.loss, p0=TRUTH[name], sigma=sigma, absolute_sigma=True
     )
-    stderr = np.sqrt(np.diag(covariance) * max(1.0, fit.redchi))
+    stderr = np.sqrt(np.diag(covariance) * fit.effect * stretch_of(fit.chi2, fit.n, fit.k, fit.noise))
     np.testing.assert_allclose(fit.values(), expected, atol=float(stderr.min()) * 2e-2)
     np.testing.assert_allclose([fit.params[one][1] for one in law.parameters], stderr, rtol=2e-2)
     residual = (points.loss - fit.predict(**points.x)) / sigma

@@ -9,6 +9,7 @@ import pytest
 
 from optiscale.laws import LAWS, FitOptions, Points, choose, fit_law, profile
 from optiscale.laws.calibration import PRIOR_WINDOWS, Spread, spreads
+from optiscale.laws.correlation import design_effect
 from optiscale.laws.extrapolation import LAST_VALUE, Holdout, rolling_origin
 from optiscale.laws.points import Noise, smooth_scatter
 from optiscale.laws.support import falling, supported, well_judged
@@ -108,6 +109,7 @@ def holdout(law: str, errors: float, stated: float, *, cuts: int = 6, skill: flo
         errors=tuple(drawn),
         deviations=(None,) * cuts if law == LAST_VALUE else tuple(np.full(50, stated) for _ in drawn),
         chi2=(8.0,) * cuts,
+        effects=(1.0,) * cuts,
         fitted=(11,) * cuts,
         scatter=tuple(np.zeros(50) for _ in drawn),
         reaches=tuple(np.full(50, np.log(2.0)) for _ in drawn),
@@ -148,6 +150,33 @@ def test_a_law_is_not_judged_by_the_cut_that_it_was_chosen_for():
     table["floor"] = replace(table["floor"], errors=tuple(lucky))
     found = spreads(table, fits, noise, "floor")
     assert found["floor"].scale == pytest.approx(found["power"].scale, rel=0.02)  # elsewhere power is chosen
+
+
+def test_residuals_that_go_together_widen_the_errors_and_independent_ones_do_not():
+    rng, x = np.random.default_rng(2), {"x": np.logspace(3, 6, 400)}
+    white = rng.standard_normal(400)
+    assert design_effect(x, white) == 1.0
+    smooth = white.copy()
+    for i in range(1, 400):
+        smooth[i] = 0.6 * smooth[i - 1] + 0.8 * white[i]
+    assert design_effect(x, smooth) == pytest.approx(1.6 / 0.4, rel=0.3)
+    assert design_effect({"x": x["x"][::-1]}, smooth[::-1]) == pytest.approx(design_effect(x, smooth))
+    N, D = (one.ravel() for one in np.meshgrid(np.logspace(5, 8, 20), np.logspace(3, 6, 20), indexing="ij"))
+    per_size = (np.repeat(rng.standard_normal(20), 20) + 0.5 * white) / np.sqrt(1.25)
+    assert design_effect({"N": N, "D": D}, per_size) == pytest.approx(1.8 / 0.2, rel=0.4)  # along D at every N
+    assert design_effect({"N": N, "D": D}, white) == 1.0
+
+
+def test_errors_state_the_scatter_of_estimates_from_seeds_that_go_together():
+    law, truth, pulls = LAWS["power"], TRUTH["power"], []
+    x = np.logspace(3, 6, 40)
+    for seed in range(40):
+        noise = np.random.default_rng(seed).standard_normal(41)
+        for i in range(1, 41):
+            noise[i] = 0.7 * noise[i - 1] + np.sqrt(0.51) * noise[i]
+        fit = fit_law("power", Points({"x": x}, law.function(x, *truth) * np.exp(0.01 * noise[1:])))
+        pulls.append((fit.params["a"][0] - truth[1]) / fit.params["a"][1])
+    assert 0.7 < np.std(pulls) < 1.5  # it is 2.4 if the points count as independent
 
 
 def test_each_case_of_poor_identifiability_has_its_warning():
