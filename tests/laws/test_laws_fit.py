@@ -8,7 +8,9 @@ from scipy.optimize import curve_fit
 from optiscale.errors import UserError
 from optiscale.laws import LAWS, FitOptions, Points, fit_law, fit_many
 from optiscale.laws.diagnose import dof_of, stretch_of
+from optiscale.laws.fit import sigma_of
 from optiscale.laws.result import aicc_of
+from optiscale.laws.search import Data, refit
 
 from .truths import TRUTH, sample
 
@@ -193,3 +195,13 @@ def test_a_fit_does_not_depend_on_the_unit_of_the_loss(name, unit):
     np.testing.assert_allclose(other.band(**points.x), unit * one.band(**points.x), rtol=0.02)
     for level in LAWS[name].levels:
         assert other.params[level] == pytest.approx(tuple(unit * value for value in one.params[level]), rel=0.03)
+
+
+def test_the_search_of_a_short_curve_ends_in_the_valley_of_its_truth():
+    truth, x = (6.2, 0.15, 1.16, 0.55, 0.38), np.logspace(5.7, 8.41, 10)  # a floor that a guess by eye misses
+    law = LAWS["broken_floor"]
+    means = [law.function(x, *truth) * np.exp(np.random.default_rng(seed).normal(0.0, 2e-3, 10)) for seed in range(4)]
+    sets = [Points({"x": x}, loss, 2e-3 * loss, np.full(10, 3)) for loss in means]
+    for points, fit in zip(sets, fit_many("broken_floor", sets), strict=True):
+        data = Data.of(law, [(points.x, points.loss, sigma_of(points, FitOptions(), fit.noise).sigma)])
+        assert fit.chi2 <= refit(data.likelihood(), np.array([truth]), iterations=200).cost[0] + 0.5
