@@ -12,7 +12,8 @@ from optiscale.adaptive.goal import Goal
 from optiscale.adaptive.lines import Pair, shape_of
 from optiscale.advice import series_to_plan
 from optiscale.advice.answers import answer_of
-from optiscale.advice.design import Beliefs, beliefs_of, pick
+from optiscale.advice.design import DRAWS, Beliefs, beliefs_of, pick
+from optiscale.advice.tables import number
 from optiscale.errors import UserError
 from optiscale.laws import Series, read_losses
 from optiscale.laws.uncertainty import LEVEL
@@ -22,6 +23,8 @@ FIRST, SEEDS = 3, 2
 #: what a round costs, as a share of what was spent before: so much at most is spent beyond the goal
 SHARE = 1.0 / 3.0
 _DONE = ("finished", "diverged")
+_FEW_DRAWS = 100  # enough for a median
+Interval = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,8 @@ class Network:
         Low end, median and high end of the answer; NaN if no law gives it yet.
     width, met
         Half of it, in the unit of the goal, and whether that is narrow enough.
+    hangs
+        The size of N or D on which a narrow interval hangs, in words, or "".
     why
         Why nothing more is run, or "".
     finished
@@ -79,6 +84,7 @@ class Network:
         self.candidates = [one for one in candidates if one.pair in self.shape.pairs]
         self.interval = (np.nan, np.nan, np.nan)
         self.width, self.met, self.why, self.finished = np.inf, False, "", 0
+        self.hangs = ""
         self._cells = {one.cell: one for one in self.candidates}
         self._tried: set[Candidate] = set()
         self._seeds = dict.fromkeys(self.shape.pairs, 0)
@@ -121,6 +127,7 @@ class Network:
         self._seeds = {pair: sum(one.pair == pair for one in made) for pair in self.shape.pairs}
         if made and "wall_s" in runs and float(runs["wall_s"].sum()) > 0:
             self._pace = float(runs["wall_s"].sum()) / sum(one.cost for one in made)
+        self.hangs = ""
         try:
             self._fit(runs)
         except UserError as error:
@@ -128,15 +135,38 @@ class Network:
             self.interval, self.width, self.met = (np.nan, np.nan, np.nan), np.inf, False
 
     def _fit(self, runs: pd.DataFrame) -> None:
+        self._beliefs, self.interval = self._told(runs)
+        self.width = self.goal.width_of(*self.interval)
+        if self.width <= self.goal.width:
+            self.hangs = self._hangs_on(runs)
+        self.met = self.width <= self.goal.width and not self.hangs
+
+    def _told(self, runs: pd.DataFrame, draws: int = DRAWS) -> tuple[Beliefs, Interval]:
+        """Return what runs tell, and the interval of the answer."""
         series = self._series(runs)
         answer = answer_of(self.goal.answer, series)
         n, d = np.array(self.shape.pairs, dtype=float).T
-        self._beliefs = beliefs_of(series, [answer], n, d)
-        ends = np.quantile(self._beliefs.answers[:, 0], [0.5 - LEVEL / 2, 0.5, 0.5 + LEVEL / 2])
+        beliefs = beliefs_of(series, [answer], n, d, n=draws)
+        ends = np.quantile(beliefs.answers[:, 0], [0.5 - LEVEL / 2, 0.5, 0.5 + LEVEL / 2])
         low, value, high = (answer.shown(float(one)) for one in ends)
-        self.interval = (low, value, high)
-        self.width = self.goal.width_of(low, value, high)
-        self.met = self.width <= self.goal.width
+        return beliefs, (low, value, high)
+
+    def _hangs_on(self, runs: pd.DataFrame) -> str:
+        """Say on which N or D the answer hangs: without it, it would be farther away than wanted; "" if on none.
+
+        Where a law is not exact, the cheap cells agree on an answer that the dear ones correct, and bootstrap and laws
+        know nothing of that. Cells left out tell, and what they tell is no chance: all runs of a size go together.
+        """
+        value = self.interval[1]
+        for name in ("N", "D"):
+            for size in sorted(set(runs[name])):
+                try:
+                    other = self._told(runs[runs[name] != size], _FEW_DRAWS)[1][1]
+                except UserError:  # too few are left to tell
+                    continue
+                if self.goal.width_of(min(value, other), value, max(value, other)) > self.goal.width:
+                    return f"it hangs on {name} = {size:,}: {number(other)} without it"
+        return ""
 
     def _series(self, runs: pd.DataFrame) -> Series:
         if not len(runs):

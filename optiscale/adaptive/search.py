@@ -30,7 +30,7 @@ class Finding:
     width
         Half of it, in the unit of the goal; infinite if there is none.
     met
-        Whether that is narrow enough.
+        Whether that is narrow enough, and does not hang on one size.
     why
         Why the search ended without it, or ""
     """
@@ -66,7 +66,8 @@ def search(
 
     Each network begins with its smallest cells, three N by three D, and grows by one size of each until a law with the
     answer can be fitted. From then on a round takes the cells that `optiscale next` would choose among the candidates,
-    for a third of the cost so far.
+    for a third of the cost so far. An interval that is narrow enough counts only if the answer stays within the wanted
+    width when any one N or D is left out.
 
     Parameters
     ----------
@@ -118,4 +119,5 @@ def search(
 
 
 def _finding(network: Network) -> Finding:
-    return Finding(network.model, *network.interval, network.width, network.met, network.why)
+    why = "; ".join(reason for reason in (network.hangs, network.why) if reason)
+    return Finding(network.model, *network.interval, network.width, network.met, why)

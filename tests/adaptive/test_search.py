@@ -10,8 +10,9 @@ import pytest
 
 from optiscale.adaptive import Candidate, Finding, read_goal, search
 from optiscale.adaptive.goal import Goal
+from optiscale.adaptive.network import Network
 from optiscale.errors import UserError
-from optiscale.laws import get_law
+from optiscale.laws import average_seeds, get_law, load_published
 
 D_SIZES = (1000, 2000, 4000, 8000, 16000, 32000, 64000)
 N_SIZES = (100_000, 300_000, 1_000_000, 3_000_000, 10_000_000)
@@ -162,3 +163,22 @@ def test_an_answer_that_no_law_has_is_refused_before_any_run() -> None:
             line.search(f"{answer} ± 0.1")
     assert not world.made
     assert not line.made
+
+
+def test_a_narrow_interval_that_hangs_on_one_size_is_not_the_answer() -> None:
+    exact = grid()
+    network = Network(read_goal("D_c ± 0.15 decades"), exact.candidates)
+    network.learn(exact.run(exact.candidates))
+    assert (network.met, network.hangs) == (True, "")
+    averages = average_seeds(load_published())  # no law is exact for these, and the cheap cells agree on a break
+    cells = averages[(averages["study"] == "grid-2d") & (averages["model"] == "OptiMetal3B-TC")]
+    cells = cells.assign(cell=[f"N{row.N}_D{row.D}" for row in cells.itertuples()], wall_s=cells["N"] * cells["D"])
+    cheap = cells.nsmallest(26, "wall_s").assign(seed=1, val_loss=cells["val_loss_mean"], status="finished")
+    network = Network(
+        read_goal("D_c ± 0.15 decades"),
+        [Candidate(row.cell, row.model, row.N, row.D, row.wall_s) for row in cheap.itertuples()],
+    )
+    network.learn(cheap[["study", "model", "cell", "N", "D", "seed", "val_loss", "status", "wall_s"]])
+    assert network.width <= 0.15, "narrow"
+    assert network.hangs.startswith("it hangs on N = 291,827: ")
+    assert not network.met
