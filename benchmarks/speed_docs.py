@@ -52,7 +52,7 @@ def _cpu(symmetric: dict[str, Any], displaced: dict[str, Any]) -> str:
         "",
         "| | atoms | edges | angles |\n|---|---|---|---|",
     ]
-    return "\n".join(["", *head, *lines, *_tables(symmetric, displaced), "", ""])
+    return "\n".join(["", *head, *lines, *_tables(symmetric, displaced), "", _demo(), *_profile("cpu"), "", ""])
 
 
 def _demo() -> str:
@@ -78,6 +78,28 @@ def _card(symmetric: dict[str, Any], displaced: dict[str, Any]) -> str:
     return "\n".join(
         [*_tables(symmetric, displaced), "", f"{rates} {grid}", "", *_targets(symmetric), "", _together(), "", ""]
     )
+
+
+def _profile(device: str) -> list[str]:
+    """Say what a step spends its time on; nothing where that was not measured."""
+    path = FOLDER / "results" / f"step_profile_{device}.json"
+    if not path.exists():
+        return []
+    found = read_json(path)
+    kinds = list(found["rows"][0]["kinds_ms"])
+    lines = [
+        f"What a step spends its time on, milliseconds ({found['device']}, batch {found['batch_size']}, "
+        f"{found['precision']}, without Lightning; [{path.name}](results/{path.name}), `python "
+        f"benchmarks/step_profile.py`; the profiler slows what it counts):",
+        "",
+        f"| network, width | path | step | calls | {' | '.join(kinds)} |",
+        f"|---|---|---|---|{'---|' * len(kinds)}",
+    ]
+    for row in found["rows"]:
+        times = " | ".join(f"{row['kinds_ms'][kind]:.2f}" for kind in kinds)
+        head = f"{row['model']} {row['width']} | {row['path']} | {row['step_ms']:.2f} | {row['operations']:,.0f}"
+        lines.append(f"| {head} | {times} |")
+    return ["", *lines]
 
 
 def _together() -> str:

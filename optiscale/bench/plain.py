@@ -6,6 +6,7 @@ This is how the published code trains (arXiv:2602.05702); it stays here to be me
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -80,29 +81,37 @@ def plain_rates(
         [crystal_data(graphs, int(row), angles=angles) for row in rows] for rows in (train_rows, validation_rows)
     )
     network = network.to(device)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=lr)
-
-    def losses(data: Any) -> torch.Tensor:
-        batch = _joined(data.to(device))
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=lowered):
-            prediction = network(batch)
-            spectrum, scalars = batch_losses(prediction, batch, components=[0, 1], scalars=[0])
-        return spectrum + scalars
-
-    def step(data: Any) -> None:
-        optimizer.zero_grad()
-        losses(data).mean().backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 100.0)
-        optimizer.step()
-
+    step = plain_step(network, device, lowered=lowered, lr=lr)
     loader = DataLoader(train, batch_size=batch_size, shuffle=True, drop_last=True)
     rate = _timed(loader, step, steps, device)
     network.eval()
     with torch.no_grad():
         loader = DataLoader(validation, batch_size=batch_size)
-        validated = _timed(loader, lambda data: losses(data).sum(), max(2, steps // 2), device)
+        validated = _timed(
+            loader, lambda data: _losses(network, data.to(device), lowered=lowered).sum(), max(2, steps // 2), device
+        )
     network.train()
     return Rates(train=rate, validation=validated)
+
+
+def plain_step(network: nn.Module, device: torch.device, *, lowered: bool, lr: float = 1e-4) -> Callable[[Any], None]:
+    """Return the plain path's training step on a batch of a `DataLoader`."""
+    optimizer = torch.optim.AdamW(network.parameters(), lr=lr)
+
+    def step(data: Any) -> None:
+        optimizer.zero_grad()
+        _losses(network, data.to(device), lowered=lowered).mean().backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 100.0)
+        optimizer.step()
+
+    return step
+
+
+def _losses(network: nn.Module, data: Any, *, lowered: bool) -> torch.Tensor:
+    batch = _joined(data)
+    with torch.autocast(batch.edge_length.device.type, dtype=torch.bfloat16, enabled=lowered):
+        spectrum, scalars = batch_losses(network(batch), batch, components=[0, 1], scalars=[0])
+    return spectrum + scalars
 
 
 def _timed(loader: DataLoader, work: Any, steps: int, device: torch.device) -> float:
