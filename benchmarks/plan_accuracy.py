@@ -24,6 +24,7 @@ from optiscale.config import Study, load_study
 from optiscale.io import read_json, write_json
 from optiscale.sweep.forecast import Forecast, forecast
 from optiscale.sweep.history import History
+from optiscale.sweep.slowdown import SHARED
 from optiscale.training import Cell
 
 FOLDER = Path(__file__).parent
@@ -43,11 +44,11 @@ def main() -> None:
     """Plan, run, compare, write."""
     if sys.argv[1:] != ["--document"]:
         with tempfile.TemporaryDirectory() as name:
-            studies = {
-                f"{workers} worker{'s' if workers > 1 else ''}": measure(Path(name), workers) for workers in (1, 2)
-            }
+            folder = Path(name)
+            studies = {f"{workers} worker{'s' if workers > 1 else ''}": measure(folder, workers) for workers in (1, 2)}
+            beside = side_by_side(folder)
         machine = {"cores": len(os.sched_getaffinity(0)), "load": round(os.getloadavg()[0], 2)}
-        write_json(RESULT, {**machine, "steps": STEPS, "studies": studies})
+        write_json(RESULT, {**machine, "steps": STEPS, "studies": studies, "side_by_side": beside})
     document(read_json(RESULT))
 
 
@@ -74,7 +75,7 @@ def measure(folder: Path, workers: int) -> dict[str, Any]:
         "cells": cells,
         "total": {"planned": round(planned.total, 1), "measured": round(float(runs["wall_s"].sum()), 1)},
         "makespan": {"planned": round(planned.makespan, 1), "measured": round(whole, 1)},
-        "from_other_sizes": from_other_sizes(load_study(path), runs),
+        "from_other_sizes": from_other_sizes(load_study(path), runs, workers),
     }
 
 
@@ -99,13 +100,29 @@ def compare(planned: Forecast, runs: pd.DataFrame) -> list[dict[str, Any]]:
     return rows
 
 
-def from_other_sizes(study: Study, runs: pd.DataFrame) -> list[float]:
+def side_by_side(folder: Path) -> dict[str, Any]:
+    """Return how much longer two at once take, and planned over measured seconds of two from records of one alone."""
+    tables = {workers: pd.read_parquet(folder / str(workers) / "runs.parquet") for workers in (1, 2)}
+    alone, beside = (tables[workers].set_index("cell")["wall_s"] for workers in (1, 2))
+    planned = forecast(load_study(folder / "2.yaml"), folder / "none", like=[folder / "1"])
+    said = {(row.model, row.width, row.D): row for row in planned.rows}
+    runs = tables[2].to_dict("records")
+    ratios = [said[run["model"], int(run["width"]), int(run["D"])].seconds / run["wall_s"] for run in runs]
+    return {
+        "slowdown": round(float((beside / alone).median()), 2),
+        "source": planned.rows[0].source,
+        "planned_over_measured": [round(ratio, 3) for ratio in ratios],
+        "assumed": SHARED,
+    }
+
+
+def from_other_sizes(study: Study, runs: pd.DataFrame, workers: int) -> list[float]:
     """Return planned over measured seconds of each run that the runs of the same network with another D tell of."""
     records = runs.to_dict("records")
     ratios = []
     for one in records:
         cell = Cell(*(one[name] for name in ("model", "width", "D", "seed", "subset_seed")))
-        history = History(study, one["data_hash"], threads=1)
+        history = History(study, one["data_hash"], threads=1, at_once=workers)
         history.add(study, [record for record in records if record["D"] != cell.D])
         if (cost := history.costs([cell]).get(cell)) is not None:
             ratios.append(round(cost.seconds / one["wall_s"], 3))
@@ -120,6 +137,13 @@ def document(result: dict[str, Any]) -> None:
     ]
     for name, study in result["studies"].items():
         parts += [said(name, study), *(line(cell) for cell in study["cells"])]
+    beside = result["side_by_side"]
+    ratios = beside["planned_over_measured"]
+    parts.append(
+        f"\nOf two runs at once each took {beside['slowdown']:.2f} times as long as alone (median over the cells). "
+        f"Planned for two from\nthe records of one alone ({beside['source']}), with the assumed factor "
+        f"{beside['assumed']}, a cell takes {min(ratios):.2f} to {max(ratios):.2f} times what was measured.\n"
+    )
     if result["load"] > result["cores"]:
         parts.append("\nThe machine computed other things meanwhile, so that the times are rough.\n")
     fill(DOCUMENT, MARKS, "".join(parts))
