@@ -33,9 +33,11 @@ class ResidentModule(OpticalModule):
         self._run: CapturedRun | None = None
         self._evaluation_room = Shape(0, 0, 0)
 
-    def setup(self, stage: str) -> None:  # noqa: ARG002
+    def setup(self, stage: str) -> None:
         """Forget what was captured: Lightning moves the weights between its stages."""
         self._run = None
+        if stage == "fit":  # a validation after it leaves the last rate for the record
+            self.rate_used = math.nan
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:  # noqa: ARG002
         """Bring the row numbers to the card, and wait until they are there.
@@ -118,7 +120,6 @@ class ResidentModule(OpticalModule):
             self._run.loss_sum += self._train_sum.to(self.device)
             self._train_sum = self._run.loss_sum
             self._evaluation_room = data.evaluation_room("validation")
-            self.rate_used = math.nan
         return self._run
 
     def _data(self) -> ResidentDataModule:

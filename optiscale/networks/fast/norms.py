@@ -40,7 +40,7 @@ def batch_norm_relu(norm: BatchNorm, x: Tensor, rows: Rows) -> Tensor:
         return functional.relu(functional.batch_norm(x, mean, var, weight, bias, eps=module.eps))
     if rows.weight is None:
         raise ValueError("batch norm in training needs the weights of the rows")
-    if x.device.type == "cpu" and not torch.compiler.is_compiling():
+    if x.device.type == "cpu" and not torch.compiler.is_compiling() and not hasattr(module, _NEXT):
         return _on_the_host(module, x, rows.weight, float(rows.n))
     out, batch_mean, batch_var = _BatchNormReLU.apply(x, weight, bias, mean, var, rows.weight, rows.n, module.eps)
     with torch.no_grad():
