@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import IO, Any
 
 _CHUNK = 1 << 20
+#: version of a study's file of fits; here, where it is known without the import of the laws
+FITS_SCHEMA = 4
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 from optiscale.config import Study
 from optiscale.dataset.schema import MANIFEST
 from optiscale.dataset.source import EMBEDDED
-from optiscale.io import file_hash, read_json, value_hash, write_json
+from optiscale.io import FITS_SCHEMA, file_hash, read_json, value_hash, write_json
 
 STAMP = "complete.json"
 
@@ -34,6 +34,7 @@ def _fingerprint(study: Study, folder: Path, made: Sequence[str]) -> dict[str, A
     return {
         "study": value_hash(study.model_dump(mode="json")),
         "data": _data_hash(study.data.source),
+        "fits": FITS_SCHEMA,  # those of an older version are made again
         "made": {name: file_hash(folder / name) for name in made},
     }
 

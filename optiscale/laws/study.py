@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from optiscale.errors import UserError
-from optiscale.io import read_json, write_json
+from optiscale.io import FITS_SCHEMA, read_json, write_json
 from optiscale.laws.breaks import Break, how_broken
 from optiscale.laws.choice import Choice, choose_many
 from optiscale.laws.extrapolation import REACH
@@ -29,7 +29,6 @@ MIN_POINTS = 3
 ASYMPTOTE_POINTS = 3
 _MAP_POINTS = 7
 _MAP_FILLED = 0.75  # of a grid; with more holes than that a note says what the map rests on
-_SCHEMA = 4
 _POINT_COLUMNS = ("x", "N", "D", "width", "mean", "std", "n_seeds")
 
 
@@ -127,7 +126,7 @@ class StudyFits:
     def to_dict(self) -> dict[str, Any]:
         """JSON value."""
         return {
-            "schema": _SCHEMA,
+            "schema": FITS_SCHEMA,
             "protocol": self.protocol,
             "loss": self.loss,
             "notes": list(self.notes),
@@ -157,8 +156,8 @@ class StudyFits:
             value = read_json(Path(path))
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: not readable as fits ({error}): run the fit again") from error
-        if not isinstance(value, dict) or value.get("schema") != _SCHEMA:
-            raise UserError(f"{path}: not a file of fits of schema {_SCHEMA}: run the fit again")
+        if not isinstance(value, dict) or value.get("schema") != FITS_SCHEMA:
+            raise UserError(f"{path}: not a file of fits of schema {FITS_SCHEMA}: run the fit again")
         return cls.from_dict(value)
 
 
