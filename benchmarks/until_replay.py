@@ -1,7 +1,7 @@
 """What `grid --until` saves, and whether its intervals can be believed, though it stops when they are narrow.
 
 ``python benchmarks/until_replay.py`` writes ``benchmarks/results/until_replay.json`` and fills the table of
-``docs/sweeps.md``.
+``docs/sweeps.md``; ``--document`` does only this.
 
 The published grids are run again, cell by cell: of each cell the publication gives mean and deviation of three runs,
 and three losses with just these are revealed one by one. A run costs N D. The search ends when the 90 % interval of
@@ -12,6 +12,7 @@ runs scatter by one per cent, in twenty draws of luck: how often does the interv
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -141,9 +142,17 @@ def page(result: dict[str, Any]) -> str:
         asked = one["goal"] if one["met"] else f"{one['goal']} (not met: {one['why']})"
         whole = f"{number(one['whole'][1])} {span(one['whole'][0], one['whole'][2])}"
         found = f"{number(one['value'])} {span(one['low'], one['high'])}"
-        share = f"{100 * one['cost_share']:.2g} %"
+        share = f"{100 * one['cost_share']:.{3 if one['cost_share'] > 0.99 else 2}g} %"
         rows.append(f"| {one['model']} | {asked} | {one['runs']} of {one['of']} | {share} | {found} | {whole} |")
-    rows.append("")
+    met = [one for one in result["published"] if one["met"]]
+    away = [abs(float(np.log10(one["value"] / one["whole"][1]))) for one in met]
+    near = sum(far <= read_goal(one["goal"]).width for far, one in zip(away, met, strict=True))
+    inside = sum(one["low"] <= one["whole"][1] <= one["high"] for one in met)
+    rows += [
+        "",
+        f"- published grids: met in {len(met)} of {len(result['published'])}; {near} of these answers lie within the "
+        f"wanted width of the whole grid's, the farthest {max(away):.2f} decades from it; {inside} intervals hold it",
+    ]
     rows.extend(
         f"- {one['draws']} grids of a known law, `{one['goal']}`: met in {one['met']}, for "
         f"{100 * one['cost_share']:.2g} % of the grid's cost (median); the 90 % interval held the truth in "
@@ -156,7 +165,8 @@ def page(result: dict[str, Any]) -> str:
 
 def main() -> None:
     """Replay, write the numbers, fill the page."""
-    write_json(RESULT, measure())
+    if sys.argv[1:] != ["--document"]:
+        write_json(RESULT, measure())
     begin, end = "<!-- until: begin -->", "<!-- until: end -->"
     text = PAGE.read_text(encoding="utf-8")
     before, after = text[: text.index(begin) + len(begin)], text[text.index(end) :]
