@@ -3,7 +3,8 @@
 ``python benchmarks/sweep_overhead.py`` plans, runs, merges and reads back a study of 10,000 trivial runs (forests of
 one to five trees of four leaves, fitted to at most 20 materials), then runs small networks for about ten seconds each
 in one process and on two workers. It writes ``benchmarks/results/sweep_overhead.json``, from which the tables of
-``docs/planning.md`` are filled; ``--document`` does only this. About a quarter of an hour on two free cores.
+``docs/planning.md`` are filled; ``--document`` does only this, and ``--many`` leaves the small networks as they were
+measured before. About a quarter of an hour on two free cores.
 """
 
 from __future__ import annotations
@@ -40,16 +41,20 @@ SHORT_RUNS = 200
 def main() -> None:
     """Run, measure, write."""
     if sys.argv[1:] != ["--document"]:
+        only_many = sys.argv[1:] == ["--many"]
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             source = make_dataset(folder / "data", 60).folder
             many = ten_thousand(source, folder / "many", SEEDS)
             print(many, flush=True)
-            around = {
-                name: rows_around(source, folder / name, workers) for name, workers in (("inline", 1), ("local", 2))
-            }
-        machine = {"cores": len(os.sched_getaffinity(0)), "load": round(os.getloadavg()[0], 2)}
-        write_json(RESULT, {**machine, "many": many, "around": around})
+            many["load"] = round(os.getloadavg()[0], 2)
+            if only_many:
+                around = read_json(RESULT)["around"]
+            else:
+                places = (("inline", 1), ("local", 2))
+                around = {name: rows_around(source, folder / name, workers) for name, workers in places}
+                around["load"] = round(os.getloadavg()[0], 2)
+        write_json(RESULT, {"cores": len(os.sched_getaffinity(0)), "many": many, "around": around})
     document(read_json(RESULT))
 
 
@@ -59,6 +64,7 @@ class Command:
     def __init__(self, *arguments: object) -> None:
         self.peak = {"rss": 0.0, "pss": 0.0}
         self.history: list[tuple[float, float]] = []  # clock and MiB
+        self.cpu = 0.0
         began = time.perf_counter()
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-m", "optiscale.run", *map(str, arguments)]
@@ -89,6 +95,7 @@ class Command:
         """Return seconds and MiB."""
         return {
             "seconds": round(self.seconds, 1),
+            "cpu_s": round(self.cpu, 1),
             "rss_mib": round(self.peak["rss"]),
             "pss_mib": round(self.peak["pss"]),
         }
@@ -186,7 +193,8 @@ def document(result: dict[str, Any]) -> None:
     """Fill the tables of the page."""
     many, around = result["many"], result["around"]
     rows = "".join(
-        f"| {name} | {part['seconds']:.1f} s | {part['rss_mib']:,} MiB | {part['pss_mib']:,} MiB |\n"
+        f"| {name} | {part['seconds']:.1f} s | {part['cpu_s']:.1f} s | {part['rss_mib']:,} MiB | "
+        f"{part['pss_mib']:,} MiB |\n"
         for name, part in many["of"].items()
     )
     runs = "".join(
@@ -196,15 +204,16 @@ def document(result: dict[str, Any]) -> None:
         for kind in kinds.values()
     )
     text = (
-        f"\n`python benchmarks/sweep_overhead.py` runs {many['cells']:,} forests of one to five trees in one "
-        f"process\n({many['seconds_in_runs']:,.0f} s in the runs themselves, {1000 * many['around_a_run']:.0f} ms "
-        f"around each), on {result['cores']} cores (load {result['load']}). The memory is the peak of the process\n"
-        "with the libraries that it shares with others, and with its share of them. Until the runs are done and merged "
-        f"it is {many['rss_mib_until_merged']} MiB;\nthe rest is fits, figures and the page.\n\n"
-        f"| | time | memory | with its share |\n|---|---|---|---|\n{rows}\n"
-        f"Around the training of small networks:\n\n| | beside each run | of its time |\n|---|---|---|\n{runs}\n"
+        f"\n`python benchmarks/sweep_overhead.py` runs {many['cells']:,} forests of one to five trees in one process\n"
+        f"({many['seconds_in_runs']:,.0f} s in the runs themselves, {1000 * many['around_a_run']:.0f} ms around each), "
+        f"on {result['cores']} cores (load {many['load']}; the time of a processor\nknows little of other programs). "
+        "The memory is the peak of the process with the libraries that it shares with others,\nand with its share of "
+        f"them. Until the runs are done and merged it is {many['rss_mib_until_merged']} MiB; the rest is fits, figures "
+        f"and the page.\n\n| | time | of a processor | memory | with its share |\n|---|---|---|---|---|\n{rows}\n"
+        f"Around the training of small networks (load {around['load']}):\n\n"
+        f"| | beside each run | of its time |\n|---|---|---|\n{runs}\n"
     )
-    if result["load"] > result["cores"]:
+    if max(many["load"], around["load"]) > result["cores"]:
         text += "The machine computed other things meanwhile, so that the times are rough.\n"
     fill(DOCUMENT, MARKS, text)
 
