@@ -110,9 +110,16 @@ def way_of(training: Training, network: torch.nn.Module, *, steps: int, cut: boo
     if not on_gpu(training):
         # in bfloat16 a processor gains nothing by merged graphs, whose sums would lose digits
         return "plain" if training.precision == "bf16-mixed" else "merged"
-    if training.precision == "64-true" or importlib.util.find_spec("triton") is None:
-        return "plain"  # the kernels are for float32 and below, and in Triton's language
+    if training.precision == "64-true" or not _has_kernels():
+        return "plain"
     return "compiled" if steps >= COMPILED_FROM else "resident"
+
+
+def _has_kernels() -> bool:
+    """Whether our kernels run here: they are in Triton's language, and count in bfloat16 as cards since Ampere do."""
+    if importlib.util.find_spec("triton") is None:
+        return False
+    return not torch.cuda.is_available() or torch.cuda.get_device_capability() >= (8, 0)
 
 
 def cell_data(

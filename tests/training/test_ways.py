@@ -57,5 +57,10 @@ def test_the_way_follows_from_device_and_precision(dataset: OpticalDataset, trai
     assert way_of(model.training, network, steps=COMPILED_FROM - 1) == way
     assert way_of(model.training, network, steps=COMPILED_FROM) == way.replace("resident", "compiled")
     assert way_of(model.training, network, steps=COMPILED_FROM, cut=True) == "plain"
+    old = way.replace("resident", "plain")
+    with monkeypatch.context() as card:
+        card.setattr("torch.cuda.is_available", lambda: True)
+        card.setattr("torch.cuda.get_device_capability", lambda: (7, 0))
+        assert way_of(model.training, network, steps=COMPILED_FROM) == old
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert way_of(model.training, network, steps=COMPILED_FROM) == way.replace("resident", "plain")
+    assert way_of(model.training, network, steps=COMPILED_FROM) == old
