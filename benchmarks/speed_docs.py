@@ -122,7 +122,9 @@ def _together() -> str:
         seconds = [f"{row[f'{kind}_s']:.0f}" for kind in ("cold", "warm")]
         steps = [f"{row[f'pays_after_{kind}']:,.0f}" for kind in ("cold", "warm")]
         lines.append(f"| {row['model']} {row['width']} | {' | '.join([*times, *seconds, *steps])} |")
-    return "\n".join(lines)
+    named = {"Runs at once": found, "Compiling": compiling}
+    notes = [f"{name}: {one['note']}." for name, one in named.items() if "note" in one]
+    return "\n".join([*lines, "", *notes])
 
 
 def _targets(found: dict[str, Any]) -> list[str]:
