@@ -93,7 +93,7 @@ def way_name(study: Study, cell: Cell, dataset: OpticalDataset, way: Way | None)
     run = assemble(study, cell, dataset, RunOptions(way=way))
     if isinstance(run.module, ResidentModule):
         return "compiled" if run.module.compile_ else "resident"
-    return "merged" if run.data.merged else "plain"
+    return "plain"
 
 
 def train(study: Study, cell: Cell, dataset: OpticalDataset, options: RunOptions) -> dict[str, list[float]]:
@@ -214,7 +214,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument(
-        "--way", choices=("merged", "resident", "compiled"), help="how `path: auto` is computed; else as it chooses"
+        "--way", choices=("resident", "compiled"), help="how `path: auto` is computed; else as it chooses"
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5, 6, 7, 8])
     parser.add_argument(

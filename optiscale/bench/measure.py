@@ -96,7 +96,9 @@ def measure(
     return {
         "device": device_name(target),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in ("torch", "pytorch-lightning", "torch-geometric", "numpy")},
+        "versions": {
+            name: version(name) for name in ("torch", "pytorch-lightning", "torch-geometric", "numpy", "numba")
+        },
         "n": n,
         "batch_size": batch_size,
         "precision": precision,

@@ -76,7 +76,7 @@ def whole_run(study: Study, cell: Cell, dataset: OpticalDataset, *, way: Way | N
         How; None takes the quickest for long runs.
     """
     clock = _Clock()
-    way = way or ("compiled" if on_gpu(study.models[cell.model].training) else "merged")
+    way = way or ("compiled" if on_gpu(study.models[cell.model].training) else "resident")
     run = assemble(study, cell, dataset, RunOptions(callbacks=(clock,), way=way))
     run.trainer.fit(run.module, datamodule=run.data)
     train, validation = (statistics.median(times[2:]) for times in (clock.train, clock.validation))

@@ -1,7 +1,9 @@
-"""Loaders for a card that holds the whole data set: what travels are row numbers, many batches at a time."""
+"""Loaders for a device that holds the whole data set: what travels are row numbers, many batches at a time."""
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -10,14 +12,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from optiscale.datamodule.module import EpochBatches, OpticalDataModule
+from optiscale.datamodule.module import EVALUATION_BATCH, EpochBatches, OpticalDataModule
 from optiscale.datamodule.rows import rows_of
 from optiscale.dataset.split import Part
 from optiscale.graphs import GraphStore, MergedGraphs
 from optiscale.graphs.merged import Shape, exact_room, fits, room
 
-_LONGEST_CHUNK = 64  # batches that one training step of Lightning takes at most: its own work is then below a tenth
-_EVALUATION_BATCH = 1024
+
+class _Pace(NamedTuple):
+    """How much a device does between two looks of Lightning, which asks for checkpoints, signs of life and stops."""
+
+    longest: int  # training batches: Lightning's own work is then below a tenth
+    evaluation_batch: int  # crystals
+    evaluation_chunk: int  # batches
+
+
+_ON_CARD = _Pace(64, 1024, 2**20)
+_ON_HOST = _Pace(10, EVALUATION_BATCH, 1)  # a step may take seconds here
 
 
 class Chunk(NamedTuple):
@@ -53,18 +64,32 @@ class Chunks:
 
 
 class ResidentDataModule(OpticalDataModule):
-    """Crystals of a study for one cell, all of them on the card.
+    """Crystals of a study for one cell, all of them on the device.
 
     Parameters
     ----------
+    on_card
+        Whether the device is a card.
+    steps
+        Of the whole run, where its length and validations are counted in steps: then the loader goes through all of it
+        at once, and a chunk may reach over the end of an epoch.
     batches_between
         Batches after which something is to be done, e.g. the interval of validations in steps: a chunk ends there.
     parts
         As of `OpticalDataModule`.
     """
 
-    def __init__(self, *args: Any, batches_between: tuple[int, ...] = (), **parts: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        on_card: bool,
+        steps: int | None = None,
+        batches_between: tuple[int, ...] = (),
+        **parts: Any,
+    ) -> None:
         super().__init__(*args, **parts)
+        self.pace = _ON_CARD if on_card else _ON_HOST
+        self.steps = steps
         self.batches_between = batches_between
         self.resident: MergedGraphs | None = None
         self.room = Shape(0, 0, 0)
@@ -75,11 +100,18 @@ class ResidentDataModule(OpticalDataModule):
         return self.batch_size + (self.D % self.batch_size == 1)
 
     @property
+    def batches_a_loop(self) -> int:
+        """Training batches that the loader goes through: those of an epoch, or of the whole run."""
+        return self.steps or self.batches_an_epoch
+
+    @property
     def batches_a_chunk(self) -> int:
-        """Number of batches in a chunk (fewer in the last of an epoch)."""
-        if self.batches_between:
-            return math.gcd(self.batches_an_epoch, *self.batches_between)
-        return min(self.batches_an_epoch, _LONGEST_CHUNK)
+        """Number of batches in a chunk (fewer in the last of a loop)."""
+        longest = self.pace.longest
+        if not self.batches_between:
+            return min(self.batches_a_loop, longest)
+        whole = math.gcd(*self.batches_between, *(() if self.steps else (self.batches_an_epoch,)))
+        return max(size for size in range(1, longest + 1) if whole % size == 0)
 
     def hold(self, device: torch.device) -> MergedGraphs:
         """Bring the whole data set to a device, once."""
@@ -89,34 +121,49 @@ class ResidentDataModule(OpticalDataModule):
             self.room = room(self.resident, rows_of(self.dataset, self.data)["train"], self.rows_a_batch)
         return self.resident
 
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:  # noqa: ARG002
+        """Bring the row numbers to the device, and wait until they are there.
+
+        Lightning does not wait; where a card reads pageable memory directly, the numbers may by then be others.
+        """
+        return batch._replace(rows=batch.rows.to(device))
+
     def train_dataloader(self) -> Any:
         """Shuffled batches of the subset, in chunks."""
-        length = -(-self.batches_an_epoch // self.batches_a_chunk)
-        return Chunks(length, self._training_chunks)
+        return Chunks(-(-self.batches_a_loop // self.batches_a_chunk), self._training_chunks)
 
     def _training_chunks(self) -> Iterator[Chunk]:
         graphs = self.hold(self._device())
-        batches = EpochBatches(self.D, self.batch_size, seed=self.seed, position=self._position)
-        train, size = self.rows["train"], self.batches_a_chunk
-        padded = [_padded(train[np.asarray(places)], self.rows_a_batch) for places in batches]
-        for begin in range(0, len(padded), size):
-            part = padded[begin : begin + size]
+        epoch, place = self._position()
+        done = (epoch * self.batches_an_epoch + place) % self.batches_a_loop
+        batches = itertools.islice(self._batches(epoch, place), self.batches_a_loop - done)
+        while part := list(itertools.islice(batches, self.batches_a_chunk)):
             fitting = [fits(graphs, rows, self.room) for rows in part]
             rows = torch.from_numpy(np.stack(part))
             yield Chunk(rows, fitting, int((rows >= 0).sum()))
+
+    def _batches(self, epoch: int, place: int) -> Iterator[np.ndarray]:
+        """Go through padded batches from a place in an epoch on, without end."""
+        train = self.rows["train"]
+        while True:
+            position = functools.partial(_pair, epoch, place)
+            for places in EpochBatches(self.D, self.batch_size, seed=self.seed, position=position):
+                yield _padded(train[np.asarray(places)], self.rows_a_batch)
+            epoch, place = epoch + 1, 0
 
     def evaluation_room(self, part: Part) -> Shape:
         """Return the room that every batch of a part fits into."""
         return exact_room(self.hold(self._device()), [rows[rows >= 0] for rows in self._evaluation_batches(part)])
 
     def _evaluation(self, part: Part) -> Any:
-        rows = np.stack(self._evaluation_batches(part))
-        chunk = Chunk(torch.from_numpy(rows), [True] * len(rows), len(self.rows[part]))
-        return Chunks(1, lambda: iter([chunk]))
+        size, batches = self.pace.evaluation_chunk, self._evaluation_batches(part)
+        parts = [torch.from_numpy(np.stack(batches[begin : begin + size])) for begin in range(0, len(batches), size)]
+        chunks = [Chunk(rows, [True] * len(rows), int((rows >= 0).sum())) for rows in parts]
+        return Chunks(len(chunks), lambda: iter(chunks))
 
     def _evaluation_batches(self, part: Part) -> list[np.ndarray]:
         rows = self.rows[part]
-        size = min(_EVALUATION_BATCH, len(rows))
+        size = min(self.pace.evaluation_batch, len(rows))
         return [_padded(rows[begin : begin + size], size) for begin in range(0, len(rows), size)]
 
     def _device(self) -> torch.device:
@@ -126,6 +173,10 @@ class ResidentDataModule(OpticalDataModule):
         if self.graphs is None:
             raise RuntimeError("call setup() before asking for a loader")
         return self.graphs
+
+
+def _pair(epoch: int, place: int) -> tuple[int, int]:
+    return epoch, place
 
 
 def _padded(rows: np.ndarray, size: int) -> np.ndarray:

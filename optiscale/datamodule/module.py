@@ -8,19 +8,18 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
-import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from optiscale.config.study import Data, Graph
 from optiscale.datamodule.rows import batches_an_epoch, rows_of, subset_rows
 from optiscale.dataset import OpticalDataset
 from optiscale.dataset.split import Part
-from optiscale.graphs import CrystalBatch, FlatBatch, GraphStore, MergedGraphs
+from optiscale.graphs import CrystalBatch, GraphStore
 
 EVALUATION_BATCH = 256
 
 
-class CrystalRows(Dataset[CrystalBatch | FlatBatch]):
+class CrystalRows(Dataset[CrystalBatch]):
     """Rows of a data set; a whole batch is gathered at once from the flat arrays, nothing is collated.
 
     Parameters
@@ -31,28 +30,22 @@ class CrystalRows(Dataset[CrystalBatch | FlatBatch]):
         Of the data set.
     angles
         Whether the network reads angles.
-    merged
-        The merged graphs, if batches are to be of these.
     """
 
-    def __init__(
-        self, graphs: GraphStore, rows: np.ndarray, *, angles: bool, merged: MergedGraphs | None = None
-    ) -> None:
+    def __init__(self, graphs: GraphStore, rows: np.ndarray, *, angles: bool) -> None:
         self.graphs = graphs
         self.rows = rows
         self.angles = angles
-        self.merged = merged
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, place: int) -> CrystalBatch | FlatBatch:
+    def __getitem__(self, place: int) -> CrystalBatch:
         return self.__getitems__([place])
 
-    def __getitems__(self, places: Sequence[int]) -> CrystalBatch | FlatBatch:
+    def __getitems__(self, places: Sequence[int]) -> CrystalBatch:
         """Gather the crystals at `places`; the DataLoader calls this once a batch."""
-        rows = self.rows[np.asarray(places)]
-        return self.graphs.batch(rows, angles=self.angles) if self.merged is None else self.merged.batch(rows)
+        return self.graphs.batch(self.rows[np.asarray(places)], angles=self.angles)
 
 
 class EpochBatches(Sampler[list[int]]):
@@ -113,8 +106,6 @@ class OpticalDataModule(pl.LightningDataModule):
         Of the shuffling.
     angles
         Whether the network reads angles.
-    merged
-        Whether batches are of merged graphs, as `optiscale.networks.fast` reads them.
     """
 
     def __init__(
@@ -128,7 +119,6 @@ class OpticalDataModule(pl.LightningDataModule):
         batch_size: int,
         seed: int,
         angles: bool,
-        merged: bool = False,
     ) -> None:
         super().__init__()
         self.dataset = dataset
@@ -139,7 +129,6 @@ class OpticalDataModule(pl.LightningDataModule):
         self.batch_size = batch_size
         self.seed = seed
         self.angles = angles
-        self.merged = merged
         self.graphs: GraphStore | None = None
         self.rows: dict[Part, np.ndarray] = {}
         self._epochs = itertools.count()
@@ -166,16 +155,16 @@ class OpticalDataModule(pl.LightningDataModule):
         """Training batches an epoch."""
         return batches_an_epoch(self.D, self.batch_size)
 
-    def train_dataloader(self) -> DataLoader[CrystalBatch | FlatBatch]:
+    def train_dataloader(self) -> DataLoader[CrystalBatch]:
         """Shuffled batches of the subset."""
         batches = EpochBatches(self.D, self.batch_size, seed=self.seed, position=self._position)
         return DataLoader(self._crystals("train"), batch_sampler=batches, collate_fn=_whole)
 
-    def val_dataloader(self) -> DataLoader[CrystalBatch | FlatBatch]:
+    def val_dataloader(self) -> DataLoader[CrystalBatch]:
         """Every validation material once."""
         return self._evaluation("validation")
 
-    def test_dataloader(self) -> DataLoader[CrystalBatch | FlatBatch]:
+    def test_dataloader(self) -> DataLoader[CrystalBatch]:
         """Every test material once."""
         return self._evaluation("test")
 
@@ -185,11 +174,10 @@ class OpticalDataModule(pl.LightningDataModule):
             return next(self._epochs), 0
         return divmod(self.trainer.global_step, self.batches_an_epoch)
 
-    def _evaluation(self, part: Part) -> DataLoader[CrystalBatch | FlatBatch]:
+    def _evaluation(self, part: Part) -> DataLoader[CrystalBatch]:
         return DataLoader(self._crystals(part), batch_size=EVALUATION_BATCH, collate_fn=_whole)
 
     def _crystals(self, part: Part) -> CrystalRows:
         if self.graphs is None:
             raise RuntimeError("call setup() before asking for a loader")
-        merged = MergedGraphs.of(self.graphs, device=torch.device("cpu"), angles=self.angles) if self.merged else None
-        return CrystalRows(self.graphs, self.rows[part], angles=self.angles, merged=merged)
+        return CrystalRows(self.graphs, self.rows[part], angles=self.angles)

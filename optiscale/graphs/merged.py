@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from optiscale.graphs.flat import FlatBatch, Links, Rows
+from optiscale.graphs.flat import FlatBatch
 from optiscale.graphs.store import GraphStore
 
 
@@ -47,15 +47,6 @@ class _Links(NamedTuple):
     by_source: Tensor
     into: Tensor
     out_of: Tensor
-
-
-class _Place(NamedTuple):
-    """Where the rows of a batch come from."""
-
-    flat: Tensor
-    crystal: Tensor
-    ptr: Tensor
-    valid: Tensor
 
 
 class MergedGraphs:
@@ -155,55 +146,9 @@ class MergedGraphs:
             from optiscale.graphs import cuda
 
             return cuda.gather(self, rows, shape)
-        present = rows >= 0
-        known = rows.clamp(min=0)
-        atom = self._place(self.atom, known, present, shape.atoms)
-        edge = self._place(self.edge, known, present, shape.edges)
-        edge_length, edges, bonds = self._gather_links(self.edge, edge, atom)
-        if self.angle is not None:
-            angle = self._place(self.angle, known, present, shape.angles)
-            angle_cos, angles, corners = self._gather_links(self.angle, angle, edge)
-        else:
-            angle_cos, angles, corners = edge_length[:0], edges, bonds
-        return FlatBatch(
-            atomic_number=torch.where(atom.valid, self.atom.value[atom.flat], 1),
-            edge_length=torch.where(edge.valid, edge_length, 1.0),
-            angle_cos=angle_cos,
-            atoms=self._rows(self.atom, atom),
-            edges=edges,
-            angles=angles,
-            bonds=bonds,
-            corners=corners,
-            crystal_weight=present.to(torch.float32),
-            n_crystals=present.sum().to(torch.float32),
-            spectrum=self.spectrum[known] if self.spectrum is not None else None,
-            scalars=self.scalars[known],
-        )
+        from optiscale.graphs import host
 
-    def _place(self, kind: _Kind | _Links, rows: Tensor, present: Tensor, size: int) -> _Place:
-        start = kind.offset[rows]
-        count = (kind.offset[rows + 1] - start) * present
-        ptr = torch.cat([count.new_zeros(1), count.cumsum(0)])
-        position = torch.arange(size, device=self.device)
-        crystal = torch.searchsorted(ptr[1:], position, right=True).clamp(max=len(rows) - 1)
-        valid = position < ptr[-1]
-        flat = torch.where(valid, start[crystal] + position - ptr[crystal], 0)
-        return _Place(flat, crystal.to(self.index_type), ptr.to(self.index_type), valid)
-
-    def _rows(self, kind: _Kind | _Links, place: _Place) -> Rows:
-        weight = kind.weight[place.flat] * place.valid
-        return Rows(place.crystal, place.ptr, weight, weight.sum())
-
-    def _gather_links(self, kind: _Links, place: _Place, ends: _Place) -> tuple[Tensor, Rows, Links]:
-        """Values, rows and links; `ends` are the rows that the links connect."""
-        first = ends.ptr[place.crystal]
-        source = torch.where(place.valid, kind.source[place.flat] + first, 0)
-        target = torch.where(place.valid, kind.target[place.flat] + first, 0)
-        by_source = torch.where(place.valid, kind.by_source[place.flat] + place.ptr[place.crystal], 0)
-        begin, last = place.ptr[ends.crystal], place.ptr[-1:]
-        into = torch.cat([torch.where(ends.valid, kind.into[ends.flat] + begin, last), last])
-        out_of = torch.cat([torch.where(ends.valid, kind.out_of[ends.flat] + begin, last), last])
-        return kind.value[place.flat], self._rows(kind, place), Links(source, target, into, by_source, out_of)
+        return host.gather(self, rows, shape)
 
 
 def _total(kind: _Kind | _Links) -> Tensor:

@@ -31,6 +31,11 @@ def cast(x: Tensor, dtype: torch.dtype) -> Tensor:
     return x if x.dtype == dtype else x.to(dtype)
 
 
+def on_host(x: Tensor) -> bool:
+    """Whether loops on a processor do the work: on a tensor there, in full precision, that no compiler traces."""
+    return x.device.type == "cpu" and x.dtype != torch.bfloat16 and not torch.compiler.is_compiling()
+
+
 class CrystalNorm(LayerNorm):
     """Layer normalisation over all rows and channels of each crystal (torch_geometric's, mode "graph").
 

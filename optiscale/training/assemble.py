@@ -38,7 +38,6 @@ from optiscale.training.resident import CompiledModule, ResidentModule
 COMPILED_FROM = 10_000
 _MODULES: dict[Way, type[OpticalModule]] = {
     "plain": OpticalModule,
-    "merged": OpticalModule,
     "resident": ResidentModule,
     "compiled": CompiledModule,
 }
@@ -109,7 +108,7 @@ def way_of(training: Training, network: torch.nn.Module, *, steps: int, cut: boo
         return "plain"
     if not on_gpu(training):
         # in bfloat16 a processor gains nothing by merged graphs, whose sums would lose digits
-        return "plain" if training.precision == "bf16-mixed" else "merged"
+        return "plain" if training.precision == "bf16-mixed" else "resident"
     if training.precision == "64-true" or not _has_kernels():
         return "plain"
     return "compiled" if steps >= COMPILED_FROM else "resident"
@@ -138,9 +137,12 @@ def cell_data(
     }
     if way in ("resident", "compiled"):
         unit, every = validation_interval(training)
-        ends = (every, training.length.steps) if unit == "steps" else (training.length.steps,)
-        return ResidentDataModule(dataset, batches_between=tuple(end for end in ends if end), **parts)
-    return OpticalDataModule(dataset, merged=way == "merged", **parts)
+        steps = training.length.steps
+        if unit == "steps":
+            return ResidentDataModule(dataset, on_card=on_gpu(training), steps=steps, batches_between=(every,), **parts)
+        between = () if steps is None else (steps,)
+        return ResidentDataModule(dataset, on_card=on_gpu(training), batches_between=between, **parts)
+    return OpticalDataModule(dataset, **parts)
 
 
 def _trainer(training: Training, recorder: Recorder, options: RunOptions, data: OpticalDataModule) -> pl.Trainer:

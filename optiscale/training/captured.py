@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -13,10 +13,9 @@ from torch import Tensor, nn
 from optiscale.graphs import MergedGraphs
 from optiscale.graphs.flat import FlatBatch
 from optiscale.graphs.merged import Shape, rounded
-from optiscale.networks.fast import fast_forward
 from optiscale.networks.fast.norms import defer_statistics
 from optiscale.training.flat_weights import FlatAdamW, FlatWeights, adamw_update
-from optiscale.training.losses import batch_losses
+from optiscale.training.losses import loss_sums, mean_loss
 
 _SHAPES = 64  # compiled networks and shapes of batches that a program keeps at most
 _WARM_UP = 3  # runs before the capture: compilers and libraries set themselves up in the first
@@ -62,21 +61,6 @@ class Captured:
         self._graph.replay()
 
 
-def mean_loss(network: nn.Module, batch: FlatBatch, components: list[int], scalars: list[int]) -> Tensor:
-    """Mean loss of the crystals of a batch, in the units of the targets: () float32."""
-    return (_losses(network, batch, components, scalars).sum(dim=0) * batch.crystal_weight).sum() / batch.n_crystals
-
-
-def loss_sums(network: nn.Module, batch: FlatBatch, components: list[int], scalars: list[int]) -> Tensor:
-    """Sum the losses of spectra and of scalars over a batch: (2,) float64, in the units of the targets."""
-    return (_losses(network, batch, components, scalars).double() * batch.crystal_weight).sum(dim=1)
-
-
-def _losses(network: nn.Module, batch: FlatBatch, components: list[int], scalars: list[int]) -> Tensor:
-    prediction = fast_forward(network, batch)
-    return torch.stack(batch_losses(prediction, batch, components=components, scalars=scalars))
-
-
 class CapturedRun:
     """Training steps and validation of one network on one card.
 
@@ -87,7 +71,7 @@ class CapturedRun:
     graphs
         All crystals, on the card.
     optimizer
-        AdamW, its rate a tensor on the card; None for validation alone. It is not stepped itself (`FlatAdamW`).
+        None for validation alone. It is not stepped itself (`FlatAdamW`).
     precision
         "bf16-mixed" or "32-true".
     clip
@@ -123,6 +107,8 @@ class CapturedRun:
         update = compiled(adamw_update) if compile_ else adamw_update
         self._optimizer = FlatAdamW(self.weights, optimizer, clip=clip, update=update) if optimizer else None
         device = graphs.device
+        for group in optimizer.param_groups if optimizer else ():
+            group["lr"] = torch.as_tensor(float(group["lr"]), dtype=torch.float32, device=device)
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
         self.validation_sums = torch.zeros(2, dtype=torch.float64, device=device)
         self.shape = shape
@@ -130,6 +116,15 @@ class CapturedRun:
         self._step: Captured | None = None
         self._sums: Callable[..., Tensor] | None = None
         self._evaluations: dict[tuple[int, Shape], tuple[Tensor, Captured]] = {}
+
+    @staticmethod
+    def optimizer_of(weights: Iterable[Tensor], *, lr: float, weight_decay: float) -> torch.optim.AdamW:
+        """Return AdamW as this run takes it over; its rate becomes a tensor on the card."""
+        return torch.optim.AdamW(weights, lr=torch.tensor(lr), weight_decay=weight_decay, capturable=True)
+
+    def set_rate(self, rate: float) -> None:
+        """Set the learning rate of the coming steps."""
+        self._stepped().group["lr"].fill_(rate)
 
     def step(self, rows: Tensor, *, fitting: bool) -> None:
         """Take a step on the crystals `rows` (B,), -1 for none; one that does not fit is done without capture."""
@@ -158,10 +153,13 @@ class CapturedRun:
         batch = self.graphs.gather(rows, shape)
         loss = self._differentiate(loss_of, batch)
         self._take_over()
+        self._stepped().step()
+        self.loss_sum += loss.double() * batch.n_crystals
+
+    def _stepped(self) -> FlatAdamW:
         if self._optimizer is None:
             raise ValueError("a run without an optimizer cannot be trained")
-        self._optimizer.step()
-        self.loss_sum += loss.double() * batch.n_crystals
+        return self._optimizer
 
     def _differentiate(self, loss_of: Callable[..., Tensor], batch: FlatBatch) -> Tensor:
         """Return the loss of a batch; its gradients are in the stretches."""

@@ -20,13 +20,13 @@ class Stretch(NamedTuple):
     Attributes
     ----------
     value
-        (n,) float32; the weights of the network are parts of it.
+        (n,) float32 or float64; the weights of the network are parts of it.
     low
         (n,) bfloat16, what the copy of the network computes with; None where it takes `value`.
     gradient
         (n,) in the precision of what is computed with.
     mean, square
-        (n,) float32, AdamW's averages of the gradient and of its square.
+        (n,) like `value`, AdamW's averages of the gradient and of its square.
     """
 
     value: Tensor
@@ -45,14 +45,14 @@ class FlatWeights:
     Parameters
     ----------
     network
-        In float32. Its weights are given new memory, and keep their values.
+        In float32, or float64 with "64-true". Its weights are given new memory, and keep their values.
     precision
-        "bf16-mixed" or "32-true".
+        "bf16-mixed", "32-true" or "64-true".
 
     Attributes
     ----------
     copy
-        The network to compute with: with "32-true" the network itself.
+        The network to compute with: the network itself, but with "bf16-mixed".
     """
 
     def __init__(self, network: nn.Module, precision: str) -> None:
@@ -112,12 +112,12 @@ class FlatAdamW:
     weights
         And their gradients.
     optimizer
-        Of the same weights, with one group. It keeps the state for checkpoints and the rate, a tensor; this takes over
-        its state and does its steps.
+        Of the same weights, with one group. It keeps the state for checkpoints and the rate, on a card a tensor; this
+        takes over its state and does its steps.
     clip
         Largest norm of the gradients, as `torch.nn.utils.clip_grad_norm_` counts it.
     update
-        `adamw_update`, or what it was compiled to.
+        `adamw_update`, what it was compiled to, or its like for a processor.
     """
 
     def __init__(
@@ -200,7 +200,7 @@ def _room(weight: Tensor) -> int:
 def _stretch(weights: Sequence[nn.Parameter], *, low: bool) -> Stretch:
     """Move weights into one tensor."""
     n = sum(_room(weight) for weight in weights)
-    value = torch.zeros(n, dtype=torch.float32, device=weights[0].device)
+    value = torch.zeros(n, dtype=weights[0].dtype, device=weights[0].device)
     for weight, part in zip(weights, _parts(value, weights), strict=True):
         part.copy_(weight.detach())
         weight.data = part

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from optiscale.graphs import CrystalBatch, FlatBatch
 from optiscale.networks import Prediction
+from optiscale.networks.fast import fast_forward
 
 
 def n_crystals(batch: CrystalBatch | FlatBatch) -> int:
@@ -47,3 +48,18 @@ def _taken(values: Tensor, places: list[int]) -> Tensor:
     if places == list(range(values.shape[-1])):
         return values
     return torch.stack([values[..., place] for place in places], dim=-1)
+
+
+def mean_loss(network: nn.Module, batch: FlatBatch, components: list[int], scalars: list[int]) -> Tensor:
+    """Mean loss of the crystals of a batch, in the units of the targets: () float32."""
+    return (_losses(network, batch, components, scalars).sum(dim=0) * batch.crystal_weight).sum() / batch.n_crystals
+
+
+def loss_sums(network: nn.Module, batch: FlatBatch, components: list[int], scalars: list[int]) -> Tensor:
+    """Sum the losses of spectra and of scalars over a batch: (2,) float64, in the units of the targets."""
+    return (_losses(network, batch, components, scalars).double() * batch.crystal_weight).sum(dim=1)
+
+
+def _losses(network: nn.Module, batch: FlatBatch, components: list[int], scalars: list[int]) -> Tensor:
+    prediction = fast_forward(network, batch)
+    return torch.stack(batch_losses(prediction, batch, components=components, scalars=scalars))

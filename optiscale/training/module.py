@@ -13,10 +13,9 @@ from torch import Tensor
 
 from optiscale.config.study import Length, Schedule, Training
 from optiscale.errors import UserError
-from optiscale.graphs import CrystalBatch, FlatBatch
+from optiscale.graphs import CrystalBatch
 from optiscale.networks import Prediction
-from optiscale.networks.fast import fast_forward
-from optiscale.training.losses import batch_losses, n_crystals
+from optiscale.training.losses import batch_losses
 from optiscale.training.micro import split_batch
 
 
@@ -90,28 +89,28 @@ class OpticalModule(pl.LightningModule):
         self._val_sums = torch.zeros(2, dtype=torch.float64)
         self._val_count = 0
 
-    def forward(self, batch: CrystalBatch | FlatBatch) -> Prediction:
+    def forward(self, batch: CrystalBatch) -> Prediction:
         """Predict spectra and scalars."""
-        return fast_forward(self.network, batch) if isinstance(batch, FlatBatch) else self.network(batch)
+        prediction: Prediction = self.network(batch)
+        return prediction
 
-    def training_step(self, batch: CrystalBatch | FlatBatch, batch_index: int) -> Tensor:  # noqa: ARG002  Lightning's signature
+    def training_step(self, batch: CrystalBatch, batch_index: int) -> Tensor:  # noqa: ARG002  Lightning's signature
         """Return the mean loss of a batch; of its last part, if it is cut, after the gradients of those before."""
         *before, last = self._parts(batch)
         if self.micro_batch is not None:
             self.zero_grad()
         for part in before:
-            self._part_loss(part, n_crystals(batch)).backward()  # no precision of ours scales the loss
-        return self._part_loss(last, n_crystals(batch))
+            self._part_loss(part, batch.n_crystals).backward()  # no precision of ours scales the loss
+        return self._part_loss(last, batch.n_crystals)
 
-    def _parts(self, batch: CrystalBatch | FlatBatch) -> Sequence[CrystalBatch | FlatBatch]:
-        """Cut a batch into micro-batches; flat ones are never cut."""
-        return split_batch(batch, self.micro_batch) if isinstance(batch, CrystalBatch) else [batch]
+    def _parts(self, batch: CrystalBatch) -> Sequence[CrystalBatch]:
+        return split_batch(batch, self.micro_batch)
 
-    def _part_loss(self, part: CrystalBatch | FlatBatch, whole: int) -> Tensor:
+    def _part_loss(self, part: CrystalBatch, whole: int) -> Tensor:
         """Return the share of a part in the mean loss of a batch of `whole` crystals."""
         spectrum_loss, scalar_loss = self._losses(part)
         loss = spectrum_loss.mean() + scalar_loss.mean()
-        n = n_crystals(part)
+        n = part.n_crystals
         self._train_sum = self._train_sum.to(loss.device) + loss.detach().double() * n
         self._train_count += n
         self.graphs_seen += n
@@ -131,12 +130,12 @@ class OpticalModule(pl.LightningModule):
         self._val_sums = torch.zeros(2, dtype=torch.float64, device=self.device)
         self._val_count = 0
 
-    def validation_step(self, batch: CrystalBatch | FlatBatch, batch_index: int) -> None:  # noqa: ARG002
+    def validation_step(self, batch: CrystalBatch, batch_index: int) -> None:  # noqa: ARG002
         """Add a batch to the sums."""
         for part in self._parts(batch):
             losses = torch.stack(self._losses(part))  # (2, B)
             self._val_sums += losses.double().sum(dim=1)
-            self._val_count += n_crystals(part)
+            self._val_count += part.n_crystals
 
     def on_validation_epoch_end(self) -> None:
         """Log the exact means over the validation part."""
@@ -211,5 +210,5 @@ class OpticalModule(pl.LightningModule):
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": interval}}
 
-    def _losses(self, batch: CrystalBatch | FlatBatch) -> tuple[Tensor, Tensor]:
+    def _losses(self, batch: CrystalBatch) -> tuple[Tensor, Tensor]:
         return batch_losses(self(batch), batch, components=self.components, scalars=self.scalars)

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 #: name of a run's checkpoint in its folder
 CHECKPOINT = "last.ckpt"
-#: torch_geometric's layers; ours on merged graphs; ours with all data on the card and captured steps; these compiled
-Way = Literal["plain", "merged", "resident", "compiled"]
+#: torch_geometric's layers; ours on merged graphs, with all data on the device and many steps at once (on a card
+#: captured); these compiled
+Way = Literal["plain", "resident", "compiled"]
 
 
 class RunStopped(Exception):  # noqa: N818  not an error

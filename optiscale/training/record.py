@@ -26,7 +26,7 @@ CURVE = "curve.parquet"
 WEIGHTS = "best.safetensors"
 CURVE_COLUMNS = ("epoch", "step", "lr", "train_loss", "val_loss", "val_eps_loss", "val_drude_loss")
 _CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
-PACKAGES = ("torch", "pytorch-lightning", "torch-geometric", "numpy")
+PACKAGES = ("torch", "pytorch-lightning", "torch-geometric", "numpy", "numba")
 BASELINE_PACKAGES = ("scikit-learn", "matminer", "numpy")
 
 

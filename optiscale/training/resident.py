@@ -1,4 +1,4 @@
-"""The LightningModule of a card that holds the whole data set: many captured steps in one of Lightning's."""
+"""The LightningModule of a device that holds the whole data set: many steps in one of Lightning's."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import torch
 from optiscale.datamodule.chunks import Chunk, ResidentDataModule
 from optiscale.graphs.merged import Shape
 from optiscale.training.captured import CapturedRun
+from optiscale.training.host import HostRun
 from optiscale.training.module import OpticalModule, schedule_factor
 
 
 class ResidentModule(OpticalModule):
-    """A network in training, its steps replayed on the card; results as those of `OpticalModule`, up to rounding.
+    """A network in training, on a card its steps replayed; results as those of `OpticalModule`, up to rounding.
 
     Optimization is manual in Lightning's sense: a training step of Lightning is a chunk of batches. Its count of steps
     is kept true, so that the length, the schedule, checkpoints and the recorder go by the same steps.
@@ -22,7 +23,7 @@ class ResidentModule(OpticalModule):
     Attributes
     ----------
     compile_
-        Whether steps and validation are compiled before they are captured.
+        Whether steps and validation are compiled before they are captured; on a card only.
     """
 
     compile_ = False
@@ -30,7 +31,7 @@ class ResidentModule(OpticalModule):
     def __init__(self, network: torch.nn.Module, **parts: Any) -> None:
         super().__init__(network, **parts)
         self.automatic_optimization = False
-        self._run: CapturedRun | None = None
+        self._run: CapturedRun | HostRun | None = None
         self._evaluation_room = Shape(0, 0, 0)
 
     def setup(self, stage: str) -> None:
@@ -39,30 +40,22 @@ class ResidentModule(OpticalModule):
         if stage == "fit":  # a validation after it leaves the last rate for the record
             self.rate_used = math.nan
 
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:  # noqa: ARG002
-        """Bring the row numbers to the card, and wait until they are there.
-
-        Lightning does not wait; where a card reads pageable memory directly, the numbers may by then be others.
-        """
-        return batch._replace(rows=batch.rows.to(device))
-
     def configure_optimizers(self) -> torch.optim.Optimizer:  # type: ignore[override]
-        """AdamW, which keeps state and rate; the captured run does its steps, `training_step` sets the rate."""
-        rate = torch.tensor(self.lr, dtype=torch.float32, device=self.device)
-        return torch.optim.AdamW(self.parameters(), lr=rate, weight_decay=self.weight_decay, capturable=True)
+        """AdamW, which keeps state and rate; the run does its steps, `training_step` sets the rate."""
+        kind = HostRun if on_host(self.device) else CapturedRun
+        return kind.optimizer_of(self.parameters(), lr=self.lr, weight_decay=self.weight_decay)
 
     def on_train_batch_start(self, batch: Any, batch_index: int) -> None:
         """Leave the rate to `training_step`."""
 
     def training_step(self, chunk: Chunk, batch_index: int) -> None:  # type: ignore[override]  # noqa: ARG002
         """Take a step on each batch of a chunk."""
-        run, done = self._captured(), self.trainer.global_step
-        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-        with torch.autocast("cuda", enabled=False):  # the captured step has its own precisions
+        run, done = self._running(), self.trainer.global_step
+        with torch.autocast(self.device.type, enabled=False):  # the step has its own precisions
             for step, (rows, fitting) in enumerate(zip(chunk.rows, chunk.fitting, strict=True), start=done):
                 wanted = self._rate(step)
                 if wanted != self.rate_used:
-                    rate.fill_(wanted)
+                    run.set_rate(wanted)
                     self.rate_used = wanted
                 run.step(rows, fitting=fitting)
         self._train_count += chunk.n
@@ -74,14 +67,14 @@ class ResidentModule(OpticalModule):
 
     def on_validation_epoch_start(self) -> None:
         """Start the sums over."""
-        run = self._captured()
+        run = self._running()
         run.validation_sums.zero_()
         self._val_sums, self._val_count = run.validation_sums, 0
 
     def validation_step(self, chunk: Chunk, batch_index: int) -> None:  # type: ignore[override]  # noqa: ARG002
         """Add the batches of a chunk to the sums."""
-        run = self._captured()
-        with torch.autocast("cuda", enabled=False):
+        run = self._running()
+        with torch.autocast(self.device.type, enabled=False):
             for rows in chunk.rows:
                 run.validate(rows, self._evaluation_room)
         self._val_count += chunk.n
@@ -98,25 +91,27 @@ class ResidentModule(OpticalModule):
         count = step // data.batches_an_epoch if length.unit == "epochs" else step
         return self.lr * schedule_factor(self.config.schedule, length, self.lr)(count)
 
-    def _captured(self) -> CapturedRun:
-        """Return what is captured; made anew where it was forgotten."""
+    def _running(self) -> CapturedRun | HostRun:
+        """Return what does the steps; made anew where it was forgotten."""
         if self._run is None:
             data = self._data()
             graphs = data.hold(self.device)
             optimizers = self.trainer.optimizers
-            for group in optimizers[0].param_groups if optimizers else ():
-                group["lr"] = torch.as_tensor(float(group["lr"]), dtype=torch.float32, device=self.device)
-            self._run = CapturedRun(
-                self.network,
-                graphs,
-                cast(torch.optim.AdamW, optimizers[0]) if optimizers else None,
-                precision=self.config.precision,
-                clip=self.config.gradient_clip,
-                places=(self.components, self.scalars),
-                shape=data.room,
-                batch_size=data.rows_a_batch,
-                compile_=self.compile_,
-            )
+            optimizer = cast(torch.optim.AdamW, optimizers[0]) if optimizers else None
+            parts: dict[str, Any] = {"clip": self.config.gradient_clip, "places": (self.components, self.scalars)}
+            if on_host(self.device):
+                self._run = HostRun(self.network, graphs, optimizer, **parts)
+            else:
+                room: dict[str, Any] = {"shape": data.room, "batch_size": data.rows_a_batch}
+                self._run = CapturedRun(
+                    self.network,
+                    graphs,
+                    optimizer,
+                    precision=self.config.precision,
+                    compile_=self.compile_,
+                    **parts,
+                    **room,
+                )
             self._run.loss_sum += self._train_sum.to(self.device)
             self._train_sum = self._run.loss_sum
             self._evaluation_room = data.evaluation_room("validation")
@@ -127,6 +122,11 @@ class ResidentModule(OpticalModule):
         if not isinstance(data, ResidentDataModule):
             raise TypeError(f"a resident module needs a ResidentDataModule, not {type(data).__name__}")
         return data
+
+
+def on_host(device: torch.device) -> bool:
+    """Whether a run computes on the processor."""
+    return device.type == "cpu"
 
 
 class CompiledModule(ResidentModule):

@@ -135,7 +135,7 @@ def test_networks_are_measured_on_the_data_on_their_way(
 
     seen = []
     forward = network.fast_forward
-    monkeypatch.setattr("optiscale.training.module.fast_forward", lambda *parts: (seen.append(1), forward(*parts))[1])
+    monkeypatch.setattr("optiscale.training.losses.fast_forward", lambda *parts: (seen.append(1), forward(*parts))[1])
     study = study_of(dataset.folder, length={"steps": 40}, validate_every={"steps": 40})
     cells = plan(study, dataset.manifest)
     rates = calibrate(study, cells, dataset, n_validation=6, limit_s=20.0).rates

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import math
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from optiscale.graphs import GraphStore, MergedGraphs
 from optiscale.networks import NetworkConfig, TargetSpec, build_network
 from optiscale.networks.fast import fast_forward
 from optiscale.training.flat_weights import FlatAdamW, FlatWeights, adamw_update
+from optiscale.training.host import update_on_host
 
 TARGETS = TargetSpec(n_omega=2001, components=("re", "im"), scalars=("omega_D",))
 PRECISIONS = ["32-true", "bf16-mixed"]
@@ -80,8 +82,8 @@ def _optimizer(network):
     return torch.optim.AdamW(network.parameters(), lr=torch.tensor(1e-2), weight_decay=0.1, capturable=True)
 
 
-def _steps(weights, optimizer, gradients, clip):
-    adamw = FlatAdamW(weights, optimizer, clip=clip, update=adamw_update)
+def _steps(weights, optimizer, gradients, clip, update):
+    adamw = FlatAdamW(weights, optimizer, clip=clip, update=update)
     for gradient in gradients:
         for stretch in weights.stretches:
             stretch.gradient.copy_(gradient[: len(stretch.gradient)])
@@ -89,9 +91,12 @@ def _steps(weights, optimizer, gradients, clip):
         adamw.step()
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(
+    ("precision", "update"),
+    [("32-true", adamw_update), ("bf16-mixed", adamw_update), ("32-true", update_on_host)],
+)
 @pytest.mark.parametrize("clip", [1e9, 5.0])
-def test_steps_are_those_of_torch_and_go_on_from_a_checkpoint(precision, clip):
+def test_steps_are_those_of_torch_and_go_on_from_a_checkpoint(precision, update, clip):
     plain, network = _network(), _network()
     weights = FlatWeights(network, precision)
     torch.manual_seed(1)
@@ -104,7 +109,7 @@ def test_steps_are_those_of_torch_and_go_on_from_a_checkpoint(precision, clip):
         theirs.step()
     flat = [_in_the_order_of(weights, network, lambda _, these=these: these) for these in given]
     optimizer = _optimizer(network)
-    _steps(weights, optimizer, flat[:3], clip)
+    _steps(weights, optimizer, flat[:3], clip, update)
     buffer = io.BytesIO()
     torch.save({"network": network.state_dict(), "optimizer": optimizer.state_dict()}, buffer)
     buffer.seek(0)
@@ -113,13 +118,22 @@ def test_steps_are_those_of_torch_and_go_on_from_a_checkpoint(precision, clip):
     again.load_state_dict(saved["network"])
     optimizer = _optimizer(again)
     optimizer.load_state_dict(copy.deepcopy(saved["optimizer"]))
-    _steps(FlatWeights(again, precision), optimizer, flat[3:], clip)
+    _steps(FlatWeights(again, precision), optimizer, flat[3:], clip, update)
     for weight, other in zip(again.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(weight, other, rtol=1e-5, atol=1e-6)
     state = optimizer.state_dict()["state"]
     for place, expected in theirs.state_dict()["state"].items():
         assert float(state[place]["step"]) == 5
         torch.testing.assert_close(state[place]["exp_avg_sq"], expected["exp_avg_sq"])
+
+
+def test_a_gradient_that_is_no_number_is_seen():
+    network = torch.nn.Linear(3, 2)
+    weights = FlatWeights(network, "32-true")
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2)
+    weights.stretches[0].gradient[5] = math.nan
+    FlatAdamW(weights, optimizer, clip=1.0, update=update_on_host).step()
+    assert all(weight.isnan().all() for weight in network.parameters())
 
 
 def test_a_weight_that_the_loss_does_not_see_has_no_gradient():

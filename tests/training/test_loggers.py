@@ -90,7 +90,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
 
 
-@pytest.mark.parametrize("way", ["plain", "merged"])
+@pytest.mark.parametrize("way", ["plain", "resident"])
 def test_both_loggers_show_the_curve(dataset: OpticalDataset, tmp_path: Path, offline: None, way: Way) -> None:
     pytest.importorskip("wandb")
     study = study_of(dataset, "tensorboard", "wandb", steps=10)  # the last validation comes after the training
@@ -105,9 +105,9 @@ def test_a_killed_run_that_goes_on_has_no_point_twice(dataset: OpticalDataset, t
     checkpoint, kept = tmp_path / "last.ckpt", tmp_path / "kept.ckpt"
 
     def beat(step: int) -> None:
-        if step == 5:
-            shutil.copy(checkpoint, kept)  # of step 4, which has seen the validation of step 3
-        if step == 8:
+        if step == 6:
+            shutil.copy(checkpoint, kept)  # of step 3, which has seen its validation
+        if step == 9:
             raise RunStopped("killed")  # as a kill is: the validation of step 6 is in the logs, and in no checkpoint
 
     with pytest.raises(RunStopped):

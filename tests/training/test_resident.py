@@ -1,4 +1,4 @@
-"""Runs on a card that holds the whole data set, without the card: everything but the capture itself."""
+"""Runs on a device that holds the whole data set; those of a card without the card: all but the capture itself."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from small import study_content
 
 from optiscale.config import Study, parse_study
 from optiscale.dataset import OpticalDataset
-from optiscale.training import Cell, RunOptions, captured, run_cell
+from optiscale.training import Cell, RunOptions, captured, resident, run_cell
 from optiscale.training.guard import RunStopped, Safety
 
 CELL = Cell("2B", 8, 16, 1, 0)
 
 
-@pytest.fixture(autouse=True)
-def _no_card(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def as_on_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let runs on a processor take the steps of a card."""
+
     class Uncaptured:
         def __init__(self, work):
             self.work = work
@@ -27,6 +29,7 @@ def _no_card(monkeypatch: pytest.MonkeyPatch) -> None:
             self.work()
 
     monkeypatch.setattr(captured, "Captured", Uncaptured)
+    monkeypatch.setattr(resident, "on_host", lambda _: False)
 
 
 def study_of(dataset: OpticalDataset, **training: object) -> Study:
@@ -45,15 +48,31 @@ def curve_of(study: Study, dataset: OpticalDataset, folder: Path, **options: obj
 @pytest.mark.parametrize(
     ("length", "every"), [({"epochs": 5}, {"epochs": 1}), ({"steps": 21}, {"steps": 7}), ({"steps": 10}, {"steps": 4})]
 )
-def test_it_learns_step_by_step_as_the_other_ways_do(dataset, tmp_path, length, every):
-    study = study_of(dataset, length=length, validate_every=every)
-    merged, ours = (curve_of(study, dataset, tmp_path / way, way=way) for way in ("merged", "resident"))
-    assert ours["step"].tolist() == merged["step"].tolist()
-    np.testing.assert_allclose(ours["lr"], merged["lr"], rtol=1e-6)
+def test_it_learns_step_by_step_as_the_plain_way_does(dataset, tmp_path, length, every):
+    study = study_of(dataset, length=length, validate_every=every, precision="64-true")
+    plain, ours = (curve_of(study, dataset, tmp_path / way, way=way) for way in ("plain", "resident"))
+    assert ours["step"].tolist() == plain["step"].tolist()
+    assert ours["epoch"].tolist() == plain["epoch"].tolist()
+    np.testing.assert_allclose(ours["lr"], plain["lr"], rtol=1e-12)
     for column in ("val_loss", "train_loss"):
-        np.testing.assert_allclose(ours[column], merged[column], rtol=2e-3)
+        np.testing.assert_allclose(ours[column], plain[column], rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("length", "every"), [({"epochs": 5}, {"epochs": 1}), ({"steps": 21}, {"steps": 7}), ({"steps": 10}, {"steps": 4})]
+)
+def test_the_steps_of_a_card_are_those_of_a_processor(dataset, tmp_path, length, every, request):
+    study = study_of(dataset, length=length, validate_every=every)
+    host = curve_of(study, dataset, tmp_path / "host")
+    request.getfixturevalue("as_on_a_card")
+    card = curve_of(study, dataset, tmp_path / "card")
+    assert card["step"].tolist() == host["step"].tolist()
+    np.testing.assert_allclose(card["lr"], host["lr"], rtol=1e-6)
+    for column in ("val_loss", "train_loss"):
+        np.testing.assert_allclose(card[column], host[column], rtol=2e-3)
+
+
+@pytest.mark.usefixtures("as_on_a_card")
 def test_batches_without_room_are_computed_all_the_same(dataset, tmp_path, monkeypatch):
     study = study_of(dataset, length={"epochs": 3})
     whole = curve_of(study, dataset, tmp_path / "whole", way="resident")
@@ -62,6 +81,7 @@ def test_batches_without_room_are_computed_all_the_same(dataset, tmp_path, monke
     np.testing.assert_allclose(none["val_loss"], whole["val_loss"], rtol=1e-3)
 
 
+@pytest.mark.usefixtures("as_on_a_card")
 @pytest.mark.parametrize("every", [{"epochs": 1}, {"steps": 6}])
 def test_a_run_that_was_cut_goes_on(dataset, tmp_path, every):
     study = study_of(dataset, length={"steps": 24}, validate_every=every)

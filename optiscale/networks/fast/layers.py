@@ -10,9 +10,9 @@ from torch.nn import functional
 from torch_geometric.nn import MLP, AttentionalAggregation, CGConv, TransformerConv
 
 from optiscale.graphs.flat import Links, Rows
-from optiscale.networks.fast.norms import batch_norm_relu, crystal_norm
+from optiscale.networks.fast.norms import batch_norm_relu, crystal_norm, deferred
 from optiscale.networks.fast.segments import attend, gather_ends, pool, segment_sum
-from optiscale.networks.layers import GatheredLinear, at_least_float32
+from optiscale.networks.layers import GatheredLinear, at_least_float32, on_host
 from optiscale.networks.messages import MessageBlock
 
 
@@ -23,6 +23,13 @@ def linear(layer: nn.Linear, x: Tensor) -> Tensor:
 
 def mlp(network: MLP, x: Tensor, rows: Rows) -> Tensor:
     """MLP with batch norm and ReLU after every layer but the last."""
+    trained = network.training and not deferred(network.norms[0])
+    if trained and rows.weight is not None and on_host(network.lins[0].weight):
+        from optiscale.networks.fast import host
+
+        n = float(rows.n)  # on a processor asking is free
+        if n > 1:
+            return host.mlp(network, x, rows.weight, n)
     for layer, norm in zip(network.lins[:-1], network.norms, strict=True):
         bias = layer.bias
         if x.is_cuda and norm.training:
@@ -35,12 +42,16 @@ def gathered_linear(layer: GatheredLinear, x: Tensor, y: Tensor, links: Links) -
     """Linear layer on (x[source], x[target], y), x before it is gathered."""
     to_first, to_second, to_y = layer.weight.chunk(3, dim=1)
     x = x.to(layer.weight.dtype)
-    ends = gather_ends(functional.linear(x, to_first), functional.linear(x, to_second), links)
-    return functional.linear(y.to(layer.weight.dtype), to_y, layer.bias) + ends
+    at_link = functional.linear(y.to(layer.weight.dtype), to_y, layer.bias)
+    return gather_ends(functional.linear(x, to_first), functional.linear(x, to_second), at_link, links)
 
 
 def transformer(conv: TransformerConv, x: Tensor, edge: Tensor, links: Links, rows: Rows, nodes: Rows) -> Tensor:  # noqa: ARG001 - as the other
     """Graph transformer with the gated skip connection."""
+    if on_host(conv.lin_query.weight):
+        from optiscale.networks.fast import host
+
+        return host.transformer(conv, x, edge, links, rows.weight)
     query, key, value, skip = _projected((conv.lin_query, conv.lin_key, conv.lin_value, conv.lin_skip), x)
     out = attend(query, key, value, linear(conv.lin_edge, edge), links, rows.weight, conv.heads)
     out = out.to(skip.dtype)
@@ -70,8 +81,9 @@ def crystal_graph(conv: CGConv, x: Tensor, edge: Tensor, links: Links, rows: Row
         width = x.shape[1]
         to_target, to_source, to_edge = layer.weight.split([width, width, layer.in_features - 2 * width], dim=1)
         lower = x.to(layer.weight.dtype)
-        ends = gather_ends(functional.linear(lower, to_source), functional.linear(lower, to_target), links)
-        parts.append(functional.linear(edge.to(layer.weight.dtype), to_edge, layer.bias) + ends)
+        at_link = functional.linear(edge.to(layer.weight.dtype), to_edge, layer.bias)
+        at_source, at_target = functional.linear(lower, to_source), functional.linear(lower, to_target)
+        parts.append(gather_ends(at_source, at_target, at_link, links))
     message = parts[0].sigmoid() * functional.softplus(at_least_float32(parts[1]))
     if rows.weight is not None and nodes.weight is not None:
         # a class of links that ends at a class of rows: as many at each of them

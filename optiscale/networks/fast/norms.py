@@ -17,7 +17,7 @@ from torch_geometric.nn.norm import BatchNorm
 
 from optiscale.graphs.flat import Rows
 from optiscale.networks.fast.segments import sum_segments
-from optiscale.networks.layers import at_least_float32, cast
+from optiscale.networks.layers import at_least_float32, cast, on_host
 
 _NEXT = "next_statistics"
 
@@ -40,8 +40,6 @@ def batch_norm_relu(norm: BatchNorm, x: Tensor, rows: Rows) -> Tensor:
         return functional.relu(functional.batch_norm(x, mean, var, weight, bias, eps=module.eps))
     if rows.weight is None:
         raise ValueError("batch norm in training needs the weights of the rows")
-    if x.device.type == "cpu" and not torch.compiler.is_compiling() and not hasattr(module, _NEXT):
-        return _on_the_host(module, x, rows.weight, float(rows.n))
     out, batch_mean, batch_var = _BatchNormReLU.apply(x, weight, bias, mean, var, rows.weight, rows.n, module.eps)
     with torch.no_grad():
         momentum = torch.where(rows.n > 1, module.momentum, 0.0).to(mean.dtype)
@@ -53,18 +51,9 @@ def batch_norm_relu(norm: BatchNorm, x: Tensor, rows: Rows) -> Tensor:
     return out
 
 
-def _on_the_host(module: Any, x: Tensor, weight: Tensor, n: float) -> Tensor:
-    """Do the same where the number of rows can be asked for without waiting, in half as many operations."""
-    mean, var = module.running_mean, module.running_var
-    module.num_batches_tracked.add_(1)
-    if n <= 1:
-        return functional.relu(functional.batch_norm(x, mean, var, module.weight, module.bias, eps=module.eps))
-    share = (weight / n).to(module.weight.dtype)
-    out, batch_mean, batch_var = _HostBatchNormReLU.apply(x, module.weight, module.bias, share, module.eps)
-    with torch.no_grad():
-        mean.lerp_(batch_mean, module.momentum)
-        var.lerp_(batch_var.mul_(n / (n - 1)), module.momentum)
-    return out
+def deferred(norm: BatchNorm) -> bool:
+    """Whether a batch norm writes its new statistics beside the running ones (`defer_statistics`)."""
+    return hasattr(norm.module, _NEXT)
 
 
 def defer_statistics(network: nn.Module) -> Callable[[], None]:
@@ -91,9 +80,12 @@ def crystal_norm(norm: LayerNorm, x: Tensor, rows: Rows) -> Tensor:
     """Layer normalisation over all rows and channels of each crystal, in float32 or better."""
     if rows.weight is None:
         raise ValueError("the norm needs the weights of the rows")
-    return _CrystalNorm.apply(
-        at_least_float32(x), norm.weight, norm.bias, rows.weight, rows.ptr, rows.crystal, norm.eps
-    )
+    x = at_least_float32(x)
+    if on_host(x):
+        from optiscale.networks.fast import host
+
+        return host.crystal_norm(norm, x, rows)
+    return _CrystalNorm.apply(x, norm.weight, norm.bias, rows.weight, rows.ptr, rows.crystal, norm.eps)
 
 
 class _BatchNormReLU(Function):
@@ -133,33 +125,6 @@ class _BatchNormReLU(Function):
         d_gain = (passed * normed).sum(0)
         d_x = (gain * inverse) * (passed - share.unsqueeze(1) * (d_bias + normed * d_gain))
         return cast(d_x, x.dtype), d_gain, d_bias, None, None, None, None, None
-
-
-class _HostBatchNormReLU(Function):
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, gain: Tensor, bias: Tensor, share: Tensor, eps: float
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        lifted = at_least_float32(x)
-        mean = share @ lifted
-        centred = lifted - mean
-        var = share @ centred.square()
-        inverse = torch.rsqrt(var + eps)
-        out = cast(torch.addcmul(bias, centred, inverse * gain).relu_(), x.dtype)
-        ctx.save_for_backward(centred, out, gain, inverse, share)
-        ctx.mark_non_differentiable(mean, var)
-        return out, mean, var
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        centred, out, gain, inverse, share = ctx.saved_tensors
-        passed = at_least_float32(torch.ops.aten.threshold_backward(grad, out, 0.0))
-        normed = centred * inverse
-        d_bias = passed.sum(0)
-        d_gain = (passed * normed).sum(0)
-        both = torch.addcmul(d_bias, normed, d_gain)
-        d_x = torch.addcmul(passed, share.unsqueeze(1), both, value=-1.0).mul_(gain * inverse)
-        return cast(d_x, grad.dtype), d_gain, d_bias, None, None
 
 
 class _CrystalNorm(Function):

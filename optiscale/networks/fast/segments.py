@@ -1,7 +1,8 @@
 """Sums and attention over segments of sorted rows, with gradients written by hand.
 
-On a CUDA device Triton kernels do the work in one pass over the rows (`optiscale.networks.fast.kernels`); elsewhere
-torch's own operations do.
+On a CUDA device Triton kernels do the work in one pass over the rows (`optiscale.networks.fast.kernels`), on a
+processor loops compiled by Numba (`optiscale.networks.fast.host_kernels`); torch's own operations do it where neither
+is at hand: in bfloat16 on a processor, and under a compiler there.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from optiscale.graphs.flat import Links
+from optiscale.networks.layers import on_host
 
 
 def segment_sum(x: Tensor, ptr: Tensor, segment: Tensor) -> Tensor:
@@ -31,9 +33,13 @@ def segment_sum(x: Tensor, ptr: Tensor, segment: Tensor) -> Tensor:
     return _SegmentSum.apply(x, ptr, segment)
 
 
-def gather_ends(at_source: Tensor, at_target: Tensor, links: Links) -> Tensor:
-    """Add what both ends of every link have: at_source[source] + at_target[target], (L, W) from two (n, W)."""
-    return _GatherEnds.apply(at_source, at_target, *links)
+def gather_ends(at_source: Tensor, at_target: Tensor, at_link: Tensor, links: Links) -> Tensor:
+    """Add to every link what both of its ends have: at_link + at_source[source] + at_target[target], (L, W)."""
+    if on_host(at_link):
+        from optiscale.networks.fast import host
+
+        return host.gather_ends(at_source, at_target, at_link, links)
+    return at_link + _GatherEnds.apply(at_source, at_target, *links)
 
 
 def attend(
@@ -71,6 +77,10 @@ def attend(
 
 def pool(gate: Tensor, x: Tensor, ptr: Tensor, segment: Tensor, weight: Tensor | None) -> Tensor:
     """Mean of rows (n, W) over segments with weights softmax(gate) for each channel: (m, W)."""
+    if on_host(x):
+        from optiscale.networks.fast import host
+
+        return host.pool(gate, x, ptr, weight)
     top = _segment_max(gate.detach(), ptr, segment)
     # at most 0 for rows that count; those of padding lie in a crystal that may have no others
     p = torch.exp((gate - top.index_select(0, segment)).clamp(max=0.0))
