@@ -13,7 +13,7 @@ from typing import IO, Any
 
 _CHUNK = 1 << 20
 #: version of a study's file of fits; here, where it is known without the import of the laws
-FITS_SCHEMA = 4
+FITS_SCHEMA = 5
 
 
 @contextmanager

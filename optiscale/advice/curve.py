@@ -20,6 +20,7 @@ Array = NDArray[np.float64]
 Variable = Literal["D", "N"]
 
 _COUNTS = 1e-3  # weight from which a law of the ensemble is named and drawn from
+_FULL = 0.995  # damping above which all of a fall is believed, in words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,12 +94,14 @@ def choice_of(series: Series) -> Choice:
 
 
 def law_in_words(choice: Choice) -> str:
-    """Name the law in use: the only one, or the ensemble with the weights of its laws, the heaviest first."""
+    """Name the law in use: the only one, or the ensemble with its weights, the heaviest first, and damping."""
     weights = {name: weight for name, weight in choice.weights.items() if weight > _COUNTS}
+    damped = f"; {100 * choice.damping:.0f} % of its fall beyond the points" if choice.damping < _FULL else ""
     if len(weights) == 1:
-        return LAWS[next(iter(weights))].label
+        return LAWS[next(iter(weights))].label + damped
     shares = sorted(weights.items(), key=lambda one: -one[1])
-    return "ensemble: " + ", ".join(f"{LAWS[name].label} {weight:.2f}" for name, weight in shares if weight >= 0.005)
+    named = ", ".join(f"{LAWS[name].label} {weight:.2f}" for name, weight in shares if weight >= 0.005)
+    return f"ensemble: {named}{damped}"
 
 
 def curves_of(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from optiscale.advice.curve import choice_of
 from optiscale.laws import FitOptions, Series, bootstrap, get_law
+from optiscale.laws.extrapolation import at_edge
 
 Array = NDArray[np.float64]
 
@@ -25,22 +26,35 @@ class Draws:
     ----------
     parameters
         By law, (n_law, k_law).
+    damping, largest
+        Of the ensemble that they are drawn from (:class:`~optiscale.laws.Choice`): every draw is damped beyond the
+        points as that is. Laws as they are if not given.
     """
 
     parameters: Mapping[str, Array]
+    damping: float = 1.0
+    largest: Mapping[str, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return sum(len(one) for one in self.parameters.values())
 
     def predict(self, x: Mapping[str, ArrayLike]) -> Array:
         """Mean loss of every draw, (n, m), at variables by name: (m,) each, or (n, m) with a row a draw."""
+        sizes = {name: np.asarray(values, dtype=float) for name, values in x.items()}
+        losses = self._of_laws(sizes)
+        if self.damping == 1.0:
+            return losses
+        edge = self._of_laws(at_edge(sizes, self.largest))
+        return np.asarray(edge * (losses / edge) ** self.damping)
+
+    def _of_laws(self, x: Mapping[str, Array]) -> Array:
         parts = []
         start = 0
         for name, values in self.parameters.items():
             law = get_law(name)
             rows = slice(start, start + len(values))
             start += len(values)
-            variables = [_rows(np.asarray(x[one], dtype=float), rows) for one in law.variables]
+            variables = [_rows(x[one], rows) for one in law.variables]
             parts.append(np.asarray(law.function(*variables, *values.T[:, :, None]), dtype=float))
         return np.concatenate(parts)
 
@@ -73,4 +87,4 @@ def draw(series: Series, *, n: int = DRAWS, seed: int = 1, options: FitOptions |
     for name, weight in weights.items():
         count = max(1, round(n * weight / total))
         found[name] = bootstrap(choice.fits[name], points, n=count, seed=seed, options=options)
-    return Draws(found)
+    return Draws(found, choice.damping, choice.largest)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -182,8 +182,13 @@ def floors_of(curve: Curve, draws: Draws) -> Array:
     if curve.variable == "N" and len(parameters) > 1:
         parameters = {name: values for name, values in parameters.items() if name not in _LOCAL_IN_N} or parameters
     # a loss that rises with the size is lowest at the smallest one measured, not at infinity
-    floors = Draws(parameters).predict(curve.at(np.array([*curve.measured, _INFINITE]))).min(axis=1)
-    return np.where(floors > _NO_FLOOR * float(curve.series.points["mean"].min()), floors, 0.0)
+    ends = curve.at(np.array([*curve.measured, _INFINITE]))
+    drawn = (
+        Draws(parameters),
+        replace(draws, parameters=parameters),
+    )  # damped, any may seem to have one
+    of_laws, floors = (one.predict(ends).min(axis=1) for one in drawn)
+    return np.where(of_laws > _NO_FLOOR * float(curve.series.points["mean"].min()), floors, 0.0)
 
 
 def _first_below(sizes: Array, losses: Array, target: float) -> float | None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from optiscale.laws import catalogue  # registers the laws
 from optiscale.laws.breaks import Break, how_broken
-from optiscale.laws.choice import Choice, choose, choose_many
+from optiscale.laws.choice import Choice
+from optiscale.laws.choosing import choose, choose_many
 from optiscale.laws.extrapolation import Holdout, rolling_origin
 from optiscale.laws.fit import FitOptions, fit_law, fit_many
 from optiscale.laws.losses import average_seeds, read_losses, read_table

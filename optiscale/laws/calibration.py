@@ -5,6 +5,9 @@ the points before the cut support, their weights and the law to use by their err
 parameters and the disagreement of the laws say of the uncertainty. The held-out errors over the errors so stated tell
 whether intervals are too narrow or too wide. Judged by the law that was chosen because it did well there, they would
 look too good. A few cuts tell this factor badly, so that it is drawn towards one.
+
+The same cuts tell how much of the fall that the ensemble predicts comes (:func:`optiscale.laws.weighing.damping`); at
+each of them its errors are those with what the others tell.
 """
 
 from __future__ import annotations
@@ -21,12 +24,10 @@ from optiscale.laws.extrapolation import LAST_VALUE, REACH, Holdout
 from optiscale.laws.points import Noise
 from optiscale.laws.result import LawFit
 from optiscale.laws.support import NO_SUPPORT, scores_of, seldom
-from optiscale.laws.weighing import by_score, by_skill, pick, weighted_median
+from optiscale.laws.weighing import PRIOR_WINDOWS, by_score, by_skill, damping, one_vote, pick, weighted_median
 
 Array = NDArray[np.float64]
 
-PRIOR_WINDOWS = 5.0
-"""Held-out windows that the prior, a factor of one, is worth (benchmarks/laws_coverage.py)."""
 _LEAST_VARIANCE = 1e-12
 _LEAST_P = 1e-300
 _SMALLEST_ERROR = 1e-6
@@ -65,9 +66,10 @@ def mean_dof(weights: Sequence[float], dofs: Sequence[float]) -> float:
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """One law at one cut: its errors, and the variances that its parameters and the scatter of the points say, (m,)."""
+    """One law at one cut: its errors, predicted fall, and the variances of parameters and scatter, (m,) each."""
 
     errors: Array
+    fall: Array
     variance: Array
     scatter: Array
     dof: float
@@ -75,14 +77,31 @@ class _Part:
 
 @dataclass(frozen=True, eq=False)
 class _Cut:
-    """What the procedure would have said at one cut: the laws with their weights, and the one to use."""
+    """What the procedure would have said at one cut: the laws, their weights, and what tells the one to use."""
 
     parts: Mapping[str, _Part]
     weights: Mapping[str, float]
-    best: str
+    lowest: str | None
+    k: Mapping[str, int]
+    scatter: float
 
-    def normal(self, law: str | None) -> tuple[Array, Array, float]:
-        """Errors of a law or of the ensemble (None), the deviation stated of them, its degrees of freedom."""
+    def best(self, damped: float) -> str:
+        """Law to use: that of the lowest BIC where nothing else could be held out."""
+        if self.lowest is not None:
+            return self.lowest
+        fall, errors = self.ensemble()
+        own = {name: self.parts[name].errors for name in self.weights}
+        return pick(own, errors - (1.0 - damped) * fall, self.k, self.scatter)
+
+    def ensemble(self) -> tuple[Array, Array]:
+        """Predicted fall of the ensemble, and its errors before any damping, (m,) each."""
+        share = np.array(list(self.weights.values()))[:, None]
+        members = [self.parts[name] for name in self.weights]
+        falls, errors = np.stack([one.fall for one in members]), np.stack([one.errors for one in members])
+        return (share * falls).sum(axis=0), (share * errors).sum(axis=0)
+
+    def normal(self, law: str | None, damped: float) -> tuple[Array, Array, float]:
+        """Errors of a law or of the damped ensemble (None), the deviation stated of them, its degrees of freedom."""
         share = np.array(list(self.weights.values()))[:, None]
         members = [self.parts[name] for name in self.weights]
         errors = np.stack([one.errors for one in members])
@@ -95,13 +114,32 @@ class _Cut:
             own = self.parts[law]
             middle, variance, dof = own.errors, own.variance + own.scatter, own.dof
         disagreement = (share * (errors - middle) ** 2).sum(axis=0)
+        if law is None:
+            middle = middle - (1.0 - damped) * self.ensemble()[0]
         return middle, np.sqrt(np.maximum(variance + disagreement, _LEAST_VARIANCE)), dof
 
 
-def spreads(
-    table: Mapping[str, Holdout], fits: Mapping[str, LawFit], noise: Noise | None, best: str | None
-) -> dict[str, Spread]:
-    """Spread of every law held out, of the ensemble under the empty name, and under `best` that of the rule of choice.
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What held-out errors say of a choice.
+
+    Attributes
+    ----------
+    spread
+        Of every law held out, and of the ensemble under the empty name.
+    rule
+        Of the law to use, whichever it was at each cut; None where nothing was held out.
+    damping
+        Share of the fall that the ensemble predicts beyond the points which is to be believed.
+    """
+
+    spread: Mapping[str, Spread]
+    rule: Spread | None = None
+    damping: float = 1.0
+
+
+def calibrate(table: Mapping[str, Holdout], fits: Mapping[str, LawFit], noise: Noise | None) -> Calibration:
+    """Go through the choice at every cut, without what was held out there, and compare.
 
     Parameters
     ----------
@@ -111,25 +149,39 @@ def spreads(
         Their fits.
     noise
         Scatter of a run, if known.
-    best
-        Law that was chosen.
     """
     if LAST_VALUE not in table:
-        return {}
+        return Calibration({})
     names = [name for name in table if name != LAST_VALUE]
     base = table[LAST_VALUE]
     cuts = [_cut(i, {name: table[name] for name in names}, base, fits, noise) for i in range(len(base.errors))]
-    found = {}
-    for name in [*names, ""]:
-        rule = [None if cut is None else cut.best if name == best else name or None for cut in cuts]
+    damped = [_damping(cuts, base, without=i) for i in range(len(cuts))]
+    bests = [None if cut is None else cut.best(share) for cut, share in zip(cuts, damped, strict=True)]
+
+    def spread(rule: Sequence[str | None]) -> Spread | None:
         said, reaches = [], []
-        for cut, law, reach in zip(cuts, rule, base.reaches, strict=True):
+        for cut, law, share, reach in zip(cuts, rule, damped, base.reaches, strict=True):
             if cut is not None and (law is None or law in cut.parts):
-                said.append(cut.normal(law))
+                said.append(cut.normal(law, share))
                 reaches.append(reach)
-        if said:
-            found[name] = _spread(said, reaches, base.independent)
-    return found
+        return _spread(said, reaches, base.independent) if said else None
+
+    found = {name: spread([name or None] * len(cuts)) for name in [*names, ""]}
+    known = {name: one for name, one in found.items() if one is not None}
+    return Calibration(known, spread(bests), _damping(cuts, base))
+
+
+def with_rule(calibration: Calibration, best: str | None) -> dict[str, Spread]:
+    """Spread of every law and the ensemble; of the law chosen that of the rule that chose it."""
+    if best is None or calibration.rule is None:
+        return dict(calibration.spread)
+    return {**calibration.spread, best: calibration.rule}
+
+
+def _damping(cuts: Sequence[_Cut | None], base: Holdout, *, without: int | None = None) -> float:
+    """Share of the predicted fall of the ensemble that came at the cuts, all but one."""
+    told = [cut.ensemble() for i, cut in enumerate(cuts) if cut is not None and i != without]
+    return damping([fall for fall, _ in told], [errors for _, errors in told], base.independent)
 
 
 def _cut(
@@ -148,23 +200,28 @@ def _cut(
         min(table[name].effects[i] for name in parts),
         known=noise is not None,
     )
-    lowest = min(scores.values())
-    supported = {name: score for name, score in scores.items() if score <= lowest + NO_SUPPORT}
+    least = min(scores.values())
+    supported = {name: score for name, score in scores.items() if score <= least + NO_SUPPORT}
     elsewhere = {name: _skill_without(i, table[name], base) for name in supported}
     rare = seldom({name: count for name, (_, count) in elsewhere.items()})
+    lowest: str | None = None
     skills = {name: skill for name, (skill, _) in elsewhere.items() if name not in rare}
     if skills:
-        return _Cut(parts, by_skill(skills), pick(skills, k))
-    return _Cut(parts, by_score(supported), min(supported, key=lambda name: supported[name]))
+        weights = by_skill(skills, {name: min(base.independent, float(elsewhere[name][1])) for name in skills})
+    else:
+        weights, lowest = by_score(supported), min(supported, key=lambda name: supported[name])
+    scatter = float(np.median(base.scatter[i]))
+    weights = one_vote(weights, {name: parts[name].errors for name in weights}, scatter)
+    return _Cut(parts, weights, lowest, k, scatter)
 
 
 def _part(held: Holdout, i: int, k: int, noise: Noise | None) -> _Part | None:
-    errors, deviation, chi2 = held.errors[i], held.deviations[i], held.chi2[i]
-    if errors is None or deviation is None or chi2 is None:
+    errors, fall, deviation, chi2 = held.errors[i], held.falls[i], held.deviations[i], held.chi2[i]
+    if errors is None or fall is None or deviation is None or chi2 is None:
         return None
     n, effect = held.fitted[i], held.effects[i]
     stretch, dof = stretch_of(chi2, n, k, noise), dof_of(chi2, n, k, effect, noise)
-    return _Part(errors, effect * stretch * deviation**2, stretch * held.scatter[i] ** 2, dof)
+    return _Part(errors, fall, effect * stretch * deviation**2, stretch * held.scatter[i] ** 2, dof)
 
 
 def _skill_without(i: int, held: Holdout, base: Holdout) -> tuple[float, int]:

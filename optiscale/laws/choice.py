@@ -1,12 +1,11 @@
-"""Choose among laws by how they extrapolate, weigh them into an ensemble, and say how wrong it will be.
+"""What was chosen among laws: their ensemble, the law to use, and how wrong either will be beyond the points.
 
-The first criterion is the error at held-out larger sizes (:mod:`optiscale.laws.extrapolation`), among the laws that the
-points support at all; AICc and BIC stand beside it in the table, and so does the last value.
+How it comes about is in :mod:`optiscale.laws.choosing`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -15,15 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from optiscale.errors import UserError
-from optiscale.laws.calibration import Spread, mean_dof, spreads
+from optiscale.laws.calibration import Spread, mean_dof
 from optiscale.laws.diagnose import dof_of, explained
-from optiscale.laws.extrapolation import LAST_VALUE, REACH, Holdout, rolling_origins, sizes_of
-from optiscale.laws.fit import FitOptions, fit_many, sigma_of
-from optiscale.laws.points import Noise, Points, estimate_noise
-from optiscale.laws.registry import LAWS
+from optiscale.laws.extrapolation import at_edge, sizes_of
+from optiscale.laws.points import Noise
 from optiscale.laws.result import LawFit
-from optiscale.laws.support import falling, supported, well_judged
-from optiscale.laws.weighing import by_score, by_skill, pick, weighted_median
+from optiscale.laws.weighing import weighted_median
 
 Array = NDArray[np.float64]
 Of = Literal["mean", "run"]
@@ -70,8 +66,8 @@ class Choice:
     Attributes
     ----------
     best
-        Law with the lowest held-out error among those that the points support, of those within 5 % of it the one with
-        the fewest parameters; by BIC where nothing could be held out; None where nothing was fitted.
+        The simplest law that goes with the ensemble beyond the points (:func:`optiscale.laws.weighing.pick`); by BIC
+        where nothing could be held out; None where nothing was fitted.
     reason
         Why, in words.
     table
@@ -90,6 +86,8 @@ class Choice:
     refused
         Laws that the points support but that rise beyond them, while another does not: no more data or parameters make
         a loss rise, and an exponent that says so has been fitted to the scatter of the last points.
+    damping
+        Share of the change of ln L beyond the points, from what it is at their edge, that the ensemble is believed of.
     """
 
     best: str | None
@@ -101,6 +99,7 @@ class Choice:
     noise: Noise | None = None
     scatter: float = 0.0
     refused: tuple[str, ...] = ()
+    damping: float = 1.0
 
     @property
     def weights(self) -> dict[str, float]:
@@ -108,7 +107,7 @@ class Choice:
         return {row.law: row.weight for row in self.table if row.weight > 0}
 
     def predict(self, *, law: str | None = None, **x: ArrayLike) -> Array:
-        """Mean loss of one law, or of the ensemble (the weighted geometric mean of its laws)."""
+        """Mean loss of one law, or of the ensemble: the weighted geometric mean, damped beyond the points."""
         return np.exp(self._mean_and_spread(law, x)[0])
 
     def interval(
@@ -168,10 +167,15 @@ class Choice:
         share = np.array(list(weights.values())).reshape(-1, *([1] * (logs.ndim - 1)))
         if law is None:
             mean = np.sum(share * logs, axis=0)
+            if self.damping < 1.0:
+                edge = at_edge({one: np.asarray(values, dtype=float) for one, values in x.items()}, self.largest)
+                at = np.sum(share * np.stack([self._of_law(name, edge)[0] for name in weights]), axis=0)
+                mean = at + self.damping * (mean - at)
             variance = weighted_median(np.stack([said[name][1] for name in weights]), share)
         else:
             mean, variance = said[law]
-        return mean, np.sqrt(variance + np.sum(share * (logs - mean) ** 2, axis=0))
+        middle = np.sum(share * logs, axis=0) if law is None else mean
+        return mean, np.sqrt(variance + np.sum(share * (logs - middle) ** 2, axis=0))
 
     def _of_law(self, name: str, x: Mapping[str, ArrayLike]) -> tuple[Array, Array]:
         """Log of the prediction of one law and its variance from the parameters."""
@@ -216,6 +220,7 @@ class Choice:
             "noise": None if self.noise is None else self.noise.to_dict(),
             "scatter": self.scatter,
             "refused": list(self.refused),
+            "damping": self.damping,
         }
 
     @classmethod
@@ -231,6 +236,7 @@ class Choice:
             noise=None if value["noise"] is None else Noise(**value["noise"]),
             scatter=value["scatter"],
             refused=tuple(value["refused"]),
+            damping=value["damping"],
         )
 
 
@@ -251,134 +257,3 @@ def reach_beyond(x: Mapping[str, Array], largest: Mapping[str, float]) -> Array:
     """Return ln of the factor by which x lies beyond the points, in the direction where that is largest; >= 0."""
     beyond = [np.log(values / largest[name]) for name, values in sizes_of(x).items()]
     return np.maximum(np.max(np.broadcast_arrays(*beyond), axis=0), 0.0)
-
-
-def choose(
-    points: Points,
-    laws: Iterable[str] | None = None,
-    *,
-    options: FitOptions | None = None,
-    noise: Noise | None = None,
-    reach: float = REACH,
-) -> Choice:
-    """Fit the laws, hold out, choose.
-
-    Parameters
-    ----------
-    points
-        Mean losses.
-    laws
-        Names; all registered ones for these variables if not given.
-    options
-        How to fit.
-    noise
-        Scatter of a run, if known from more points than these.
-    reach
-        Factor in size by which the answer will be extrapolated; held-out points lie that far beyond each cut.
-    """
-    return choose_many([points], laws, options=options, noises=[noise], reach=reach)[0]
-
-
-def choose_many(
-    sets: Sequence[Points],
-    laws: Iterable[str] | None = None,
-    *,
-    options: FitOptions | None = None,
-    noises: Sequence[Noise | None] | None = None,
-    reach: float = REACH,
-) -> list[Choice]:
-    """:func:`choose` for many sets of points of the same variables, which takes little longer than for one."""
-    if not sets:
-        return []
-    options = options or FitOptions()
-    kind = "1d" if "x" in sets[0].x else "2d"
-    names = list(laws) if laws is not None else [name for name, law in LAWS.items() if law.kind == kind]
-    given = list(noises) if noises is not None else [None] * len(sets)
-    noise = [
-        one if one is not None else estimate_noise(points, options.weights)
-        for one, points in zip(given, sets, strict=True)
-    ]
-    fits = {name: fit_many(name, sets, options=options, noises=noise) for name in names}
-    tables = rolling_origins(sets, names, options=options, noises=noise, reach=reach)
-    return [
-        _choose(
-            points,
-            {name: fits[name][i] for name in names},
-            tables[i],
-            noise=noise[i],
-            scatter=_scatter(points, options, noise[i]),
-            reach=reach,
-        )
-        for i, points in enumerate(sets)
-    ]
-
-
-def _scatter(points: Points, options: FitOptions, noise: Noise | None) -> float:
-    return float(np.median(sigma_of(points, options, noise).sigma / points.loss))
-
-
-def _choose(
-    points: Points,
-    fits: Mapping[str, LawFit],
-    table: Mapping[str, Holdout],
-    *,
-    noise: Noise | None,
-    scatter: float,
-    reach: float,
-) -> Choice:
-    candidates, refused = falling(supported(fits), fits, points, reach)
-    judged = well_judged({name: table[name] for name in candidates if name in table})
-    if judged:
-        skills = {name: one.skill for name, one in judged.items()}
-        weights = by_skill(skills)
-        best: str | None = pick(skills, {name: fits[name].k for name in judged})
-        others = ", ".join(name for name, fit in fits.items() if fit.fitted and name not in {*candidates, *refused})
-        reason = f"lowest error at held-out larger sizes ({judged[str(best)].skill:.2f} of the last value's)"
-        reason += f"; without support (BIC): {others}" if others else ""
-        seldom = [name for name in candidates if name not in judged]
-        reason += f"; held out too seldom: {', '.join(seldom)}" if seldom else ""
-    else:
-        ranked = {name: (float(fits[name].bic or 0.0), fits[name].k) for name in candidates}
-        best = min(ranked, key=lambda name: ranked[name]) if ranked else None
-        weights = by_score({name: bic for name, (bic, _) in ranked.items()})
-        reason = "too few sizes to hold any out: the lowest BIC, and weights by BIC"
-        if best is None:
-            reason = next((fit.message for fit in fits.values()), "no law to fit")
-    if refused:
-        reason += f"; refused for rising beyond the points: {', '.join(refused)}"
-    rows = [_row(name, fits.get(name), table.get(name), weights.get(name, 0.0)) for name in [LAST_VALUE, *fits]]
-    return Choice(
-        best=best,
-        reason=reason,
-        table=tuple(rows),
-        spread=spreads(
-            {name: one for name, one in table.items() if name == LAST_VALUE or _eligible(name, fits, refused)},
-            fits,
-            noise,
-            best,
-        ),
-        fits=dict(fits),
-        largest={name: float(values.max()) for name, values in sizes_of(dict(points.x)).items()},
-        noise=noise,
-        scatter=scatter,
-        refused=tuple(refused),
-    )
-
-
-def _eligible(name: str, fits: Mapping[str, LawFit], refused: Sequence[str]) -> bool:
-    return fits[name].fitted and name not in refused
-
-
-def _row(name: str, fit: LawFit | None, held: Holdout | None, weight: float) -> Row:
-    has = held is not None and held.n_origins > 0
-    return Row(
-        law=name,
-        k=0 if fit is None else fit.k,
-        aicc=None if fit is None else fit.aicc,
-        bic=None if fit is None else fit.bic,
-        redchi=None if fit is None else fit.redchi,
-        rmsle=held.rmsle if held is not None and has else None,
-        skill=held.skill if held is not None and has else None,
-        origins=held.n_origins if held is not None else 0,
-        weight=weight,
-    )

@@ -55,6 +55,9 @@ class Holdout:
     errors
         ln predicted - ln observed at the held-out points of each origin that the law could be fitted at; None where it
         could not.
+    falls
+        ln of the predicted losses there over those predicted at the largest sizes fitted, as long: what the law says
+        that going beyond the points changes.
     deviations
         Deviation of ln L of those predictions from the errors of the parameters, where the points scatter by sigma; as
         long.
@@ -78,6 +81,7 @@ class Holdout:
 
     law: str
     errors: tuple[Array | None, ...]
+    falls: tuple[Array | None, ...]
     deviations: tuple[Array | None, ...]
     chi2: tuple[float | None, ...]
     effects: tuple[float, ...]
@@ -143,9 +147,10 @@ def last_value(points: Points, origin: Origin) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class _Ahead:
-    """Prediction of ln L at held-out points and its deviation from the parameters alone, (m,); what the fit left."""
+    """Prediction of ln L at held-out points, its change from the edge and its deviation, (m,); what the fit left."""
 
     log_loss: Array
+    fall: Array
     deviation: Array
     chi2: float
     effect: float
@@ -178,8 +183,11 @@ def _predict(name: str, cuts: Sequence[tuple[Points, Origin, Array]], options: F
             points, origin, _ = cuts[i]
             held = [points.x[variable][origin.held] for variable in law.variables]
             log_loss, deviation = _ahead(law, held, best[row], covariance[row], units[row])
+            edge = at_edge(dict(zip(law.variables, held, strict=True)), largest_of(sets[row][0]))
+            at = np.asarray(law.function(*(edge[variable] for variable in law.variables), *best[row]), dtype=float)
+            fall = log_loss - np.log(np.maximum(at, 1e-300))
             effect = design_effect(sets[row][0], plain[row, : len(sets[row][1])])
-            found[i] = _Ahead(log_loss, deviation, float(cost[row]), effect)
+            found[i] = _Ahead(log_loss, fall, deviation, float(cost[row]), effect)
     return found
 
 
@@ -220,27 +228,31 @@ def rolling_origins(
     """:func:`rolling_origin` of many sets of points at once, which takes little longer than of one."""
     options = options or FitOptions()
     given = list(noises) if noises is not None else [None] * len(sets)
-    cuts, owner = [], []
+    cuts, owner, scatters = [], [], []
     for i, points in enumerate(sets):
         noise = given[i] if given[i] is not None else estimate_noise(points, options.weights)
-        sigma = sigma_of(points, options, noise).sigma
+        weighed = sigma_of(points, options, noise)
+        sigma = weighed.sigma
+        scatters.append(weighed.scatter / points.loss)
         for origin in origins_of(points, reach=reach):
             cuts.append((points, origin, sigma))
             owner.append(i)
     observed = [np.log(points.loss[one.held]) for points, one, _ in cuts]
     base = [np.log(last_value(points, one)) - seen for (points, one, _), seen in zip(cuts, observed, strict=True)]
     errors: dict[str, list[Array | None]] = {LAST_VALUE: list(base)}
+    falls: dict[str, list[Array | None]] = {LAST_VALUE: [np.zeros_like(one) for one in base]}
     deviations: dict[str, list[Array | None]] = {LAST_VALUE: [None] * len(cuts)}
     chi2: dict[str, list[float | None]] = {LAST_VALUE: [None] * len(cuts)}
     effects: dict[str, list[float]] = {LAST_VALUE: [1.0] * len(cuts)}
     for name in laws:
         predicted = _predict(name, cuts, options)
         errors[name] = [None if one is None else one.log_loss - o for one, o in zip(predicted, observed, strict=True)]
+        falls[name] = [None if one is None else one.fall for one in predicted]
         deviations[name] = [None if one is None else one.deviation for one in predicted]
         effects[name] = [1.0 if one is None else one.effect for one in predicted]
         chi2[name] = [None if one is None else one.chi2 for one in predicted]
     reaches = [reach_of(points, one) for points, one, _ in cuts]
-    scatter = [sigma[one.held] / points.loss[one.held] for points, one, sigma in cuts]
+    further = [scatters[whose][one.held] for whose, (_, one, _) in zip(owner, cuts, strict=True)]
     worth = [_independent(origins_of(points, reach=reach), reach) for points in sets]
     tables: list[dict[str, Holdout]] = []
     for i in range(len(sets)):
@@ -251,11 +263,12 @@ def rolling_origins(
                     name,
                     [own[r] for r in mine],
                     [base[r] for r in mine],
+                    falls=tuple(falls[name][r] for r in mine),
                     deviations=tuple(deviations[name][r] for r in mine),
                     chi2=tuple(chi2[name][r] for r in mine),
                     effects=tuple(effects[name][r] for r in mine),
                     fitted=tuple(int(cuts[r][1].train.sum()) for r in mine),
-                    scatter=tuple(scatter[r] for r in mine),
+                    scatter=tuple(further[r] for r in mine),
                     reaches=tuple(reaches[r] for r in mine),
                     independent=worth[i],
                 )
@@ -292,6 +305,16 @@ def reach_of(points: Points, origin: Origin) -> Array:
 def sizes_of(x: Mapping[str, Array]) -> dict[str, Array]:
     """Sizes along which a prediction can leave the points: x; or N, D and their product, the compute C."""
     return dict(x) if "x" in x else {"N": x["N"], "D": x["D"], "C": x["N"] * x["D"]}
+
+
+def largest_of(x: Mapping[str, Array]) -> dict[str, float]:
+    """Largest value of each variable, and of N D for a map."""
+    return {name: float(values.max()) for name, values in sizes_of(x).items()}
+
+
+def at_edge(x: Mapping[str, Array], largest: Mapping[str, float]) -> dict[str, Array]:
+    """Sizes that lie beyond the points brought back to the largest of these, each variable by itself."""
+    return {name: np.minimum(values, largest[name]) for name, values in x.items()}
 
 
 def _holdout(name: str, errors: Sequence[Array | None], base: Sequence[Array], **rest: Any) -> Holdout:

@@ -27,6 +27,10 @@ Array = NDArray[np.float64]
 
 NEAR_OPTIMAL = 4.0
 """Chi-square above the lowest within which other parameters count as near-optimal: two standard errors."""
+DISCOUNT = 0.5 * float(np.log10(2.0))
+"""Power of the size by which the deviation of a point falls where no seeds tell it: at a tenth of the size one counts
+half. What is left there is mostly the law's own error, which matters the less the farther away it is made (discounted
+least squares: R. G. Brown, "Smoothing, forecasting and prediction of discrete time series", 1962)."""
 _MOST_ALTERNATIVES = 3
 _FEW_STARTS, _MANY_STARTS, _ENOUGH_AGREE = 10, 24, 3
 _SHARE_OF_N = 1e-3  # chi-square a point within which two starts found the same valley
@@ -181,28 +185,34 @@ class Sigma:
     """Standard deviation of each mean, (n,), whether seeds tell it, and what to say about it.
 
     Where they do not, it is the loss times the scatter of the points about a smooth curve, and the residuals then set
-    the errors.
+    the errors. `scatter` is the deviation of a further point like each of these: the same, before points of small sizes
+    are discounted.
     """
 
     sigma: Array
     known: bool
+    scatter: Array
     notes: tuple[str, ...] = ()
 
 
 def sigma_of(points: Points, options: FitOptions, noise: Noise | None) -> Sigma:
     """Weigh the points as the options say."""
     notes: tuple[str, ...] = ()
+    discount = np.ones(len(points))
     if options.weights == "published" and points.std is not None:
         unusable = int(np.sum(~(np.isfinite(points.std) & (points.std > 0))))
         if not unusable:
-            return Sigma(points.std, known=True)
+            return Sigma(points.std, known=True, scatter=points.std)
         notes = (f"{unusable} of {len(points)} standard deviations are zero or missing: all points weigh the same",)
     elif noise is not None and options.weights != "equal":
-        return Sigma(noise.mean(points), known=True)
+        sigma = noise.mean(points)
+        return Sigma(sigma, known=True, scatter=sigma)
     elif options.weights != "equal":
-        notes = ("no scatter of seeds to weigh by: the residuals set the errors",)
-    scatter = smooth_scatter(points, robust=options.cost != "squares")
-    return Sigma(points.loss * scatter, known=False, notes=notes)
+        notes = ("no scatter of seeds to weigh by: the residuals set the errors, and a tenth of the size counts half",)
+        log_size = np.log(points.size)
+        discount = np.exp(-DISCOUNT * (log_size - log_size.mean()))
+    scatter = points.loss * smooth_scatter(points, robust=options.cost != "squares")
+    return Sigma(scatter * discount, known=False, scatter=scatter, notes=notes)
 
 
 def _alternatives(ends: Found, best: Final, unit: float, units: Array) -> tuple[Alternative, ...]:

@@ -13,7 +13,8 @@ import pandas as pd
 from optiscale.errors import UserError
 from optiscale.io import FITS_SCHEMA, read_json, write_json
 from optiscale.laws.breaks import Break, how_broken
-from optiscale.laws.choice import Choice, choose_many
+from optiscale.laws.choice import Choice
+from optiscale.laws.choosing import choose_many
 from optiscale.laws.extrapolation import REACH
 from optiscale.laws.fit import FitOptions, fit_many
 from optiscale.laws.losses import LEFT_OUT, LOSS, MEAN, STD

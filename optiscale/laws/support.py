@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from optiscale.laws.extrapolation import Holdout
 from optiscale.laws.points import Points
 from optiscale.laws.result import LawFit
+
+Array = NDArray[np.float64]
 
 NO_SUPPORT = 10.0
 """BIC above the lowest from which a law has essentially no support (R. E. Kass, A. E. Raftery, J. Am. Stat. Assoc. 90,
@@ -72,6 +75,25 @@ def seldom(cuts: Mapping[str, int]) -> set[str]:
     return {name for name, count in cuts.items() if not count or 2 * count < most}
 
 
+def _ahead(largest: Mapping[str, float], along: str, reach: float) -> dict[str, Array]:
+    """Sizes from the largest ones to `reach` times that of one variable."""
+    factors = np.geomspace(1.0, reach, _STEPS)
+    return {name: value * (factors if name == along else np.ones(_STEPS)) for name, value in largest.items()}
+
+
+def beyond(points: Points, reach: float) -> dict[str, Array]:
+    """Sizes from the largest of the points to `reach` times that, along each variable in turn, (m,)."""
+    largest = {name: float(values.max()) for name, values in points.x.items()}
+    places = [_ahead(largest, one, reach) for one in largest]
+    return {name: np.concatenate([one[name] for one in places]) for name in largest}
+
+
+def logs_of(names: Iterable[str], fits: Mapping[str, LawFit], points: Points, reach: float) -> dict[str, Array]:
+    """Logarithm of every law at the points and, along each variable, beyond them up to the reach, (m,)."""
+    x = {name: np.concatenate([points.x[name], sizes]) for name, sizes in beyond(points, reach).items()}
+    return {name: np.log(np.maximum(fits[name].predict(**x), 1e-300)) for name in names}
+
+
 def falling(
     names: Sequence[str], fits: Mapping[str, LawFit], points: Points, reach: float
 ) -> tuple[list[str], list[str]]:
@@ -83,12 +105,10 @@ def falling(
     trend = np.linalg.lstsq(np.stack([np.ones(len(points)), *logs], axis=1), np.log(points.loss), rcond=None)[0][1:]
     largest = {name: float(values.max()) for name, values in points.x.items()}
     along = [name for name, slope in zip(largest, trend, strict=True) if slope < 0]
-    factors = np.geomspace(1.0, reach, _STEPS)
     rising = []
     for name in names:
         for one in along:
-            x = {other: value * (factors if other == one else np.ones(_STEPS)) for other, value in largest.items()}
-            loss = fits[name].predict(**x)
+            loss = fits[name].predict(**_ahead(largest, one, reach))
             if loss.max() > loss[0] * (1.0 + _LEVEL_LOSS) and name not in rising:
                 rising.append(name)
     if len(rising) == len(names):

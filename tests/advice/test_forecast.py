@@ -64,7 +64,9 @@ def test_gains_are_the_slope_of_the_law(lines):
 def test_a_loss_below_the_floor_is_unreachable(lines):
     """The floor is 0.4: of 0.3 the answer is the floor, with an interval that mostly holds it."""
     answers = forecast_targets(lines, 0.3)
-    assert sum(one.size is None for one in answers) >= 11
+    assert sum(one.size is None for one in answers) >= 9
+    # A law without floor that keeps some weight says otherwise only where no data have judged it.
+    assert all(one.beyond > 100 for one in answers if one.size is not None)
     assert all(
         one.verdict.startswith("unreachable: the floor is 0.")
         for one in answers

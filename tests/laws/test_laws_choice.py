@@ -85,7 +85,7 @@ def test_a_law_without_support_is_not_chosen_and_has_no_weight():
 
 def test_weights_fall_with_the_held_out_error():
     table = rolling_origin(sample("broken", n=12, relative=2e-3), FEW)
-    weights = by_skill({name: one.skill for name, one in table.items()})
+    weights = by_skill({name: one.skill for name, one in table.items()}, dict.fromkeys(table, 5.0))
     ranked = sorted(weights, key=lambda name: table[name].skill)
     assert [weights[name] for name in ranked] == sorted(weights.values(), reverse=True)
 

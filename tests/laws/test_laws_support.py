@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from optiscale.laws import LAWS, FitOptions, Points, choose, fit_law, profile
-from optiscale.laws.calibration import PRIOR_WINDOWS, Spread, spreads
+from optiscale.laws.calibration import Spread, calibrate, with_rule
 from optiscale.laws.correlation import design_effect
 from optiscale.laws.extrapolation import LAST_VALUE, Holdout, rolling_origin
 from optiscale.laws.points import Noise, smooth_scatter
 from optiscale.laws.support import falling, supported, well_judged
+from optiscale.laws.weighing import PRIOR_WINDOWS
 
 from .truths import TRUTH, sample
 
@@ -96,7 +97,7 @@ def test_robust_costs_see_outliers_without_seeds():
     spoilt, truth = Points(points.x, loss), LAWS["power"].function(points.x["x"], *TRUTH["power"])
     misses = {}
     for cost in ("squares", "huber", "asymmetric"):
-        fit = fit_law("power", spoilt, options=FitOptions(cost=cost))
+        fit = fit_law("power", spoilt, options=FitOptions(cost=cost, weights="equal"))
         misses[cost] = float(np.abs(np.log(fit.predict(**points.x) / truth)).mean())
     assert max(misses["asymmetric"], misses["huber"]) < misses["squares"] / 3
 
@@ -107,6 +108,7 @@ def holdout(law: str, errors: float, stated: float, *, cuts: int = 6, skill: flo
     return Holdout(
         law=law,
         errors=tuple(drawn),
+        falls=tuple(np.zeros_like(drawn)),
         deviations=(None,) * cuts if law == LAST_VALUE else tuple(np.full(50, stated) for _ in drawn),
         chi2=(8.0,) * cuts,
         effects=(1.0,) * cuts,
@@ -127,9 +129,11 @@ def test_held_out_errors_widen_and_narrow_an_interval_as_much_as_there_are_of_th
             "power": holdout("power", errors, 0.03, cuts=cuts),
             LAST_VALUE: holdout(LAST_VALUE, 0.3, 0.0, cuts=cuts),
         }
-        found = spreads(table, fits, noise, "power")
-        assert found["power"] == found[""]  # one law: the ensemble and the choice are that law
-        return found[""]
+        found = calibrate(table, fits, noise)
+        assert (
+            found.spread["power"] == found.spread[""] == found.rule
+        )  # one law: the ensemble and the choice are that law
+        return found.spread[""]
 
     for cuts in (1, 6, 100):
         for errors in (0.015, 0.03, 0.09):
@@ -148,8 +152,10 @@ def test_a_law_is_not_judged_by_the_cut_that_it_was_chosen_for():
     table = {name: holdout(name, 0.1, 0.03) for name in fits} | {LAST_VALUE: holdout(LAST_VALUE, 1.0, 0.0)}
     lucky = [one * 1e-3 if i == 0 else one for i, one in enumerate(table["floor"].errors)]  # at the first cut alone
     table["floor"] = replace(table["floor"], errors=tuple(lucky))
-    found = spreads(table, fits, noise, "floor")
-    assert found["floor"].scale == pytest.approx(found["power"].scale, rel=0.02)  # elsewhere power is chosen
+    found = calibrate(table, fits, noise)
+    assert found.rule.scale == pytest.approx(found.spread["power"].scale, rel=0.02)  # by the others power is chosen
+    assert found.spread["floor"].scale < found.rule.scale
+    assert with_rule(found, "floor")["floor"] == found.rule
 
 
 def test_residuals_that_go_together_widen_the_errors_and_independent_ones_do_not():
