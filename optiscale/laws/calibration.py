@@ -24,11 +24,20 @@ from optiscale.laws.extrapolation import LAST_VALUE, REACH, Holdout
 from optiscale.laws.points import Noise
 from optiscale.laws.result import LawFit
 from optiscale.laws.support import NO_SUPPORT, scores_of, seldom
-from optiscale.laws.weighing import PRIOR_WINDOWS, by_score, by_skill, damping, one_vote, pick, weighted_median
+from optiscale.laws.weighing import (
+    PRIOR_WINDOWS,
+    by_score,
+    by_skill,
+    damping,
+    one_vote,
+    pick,
+    unconditional,
+    weighted_median,
+)
 
 Array = NDArray[np.float64]
 
-_LEAST_VARIANCE = 1e-12
+_LEAST_DEVIATION = 1e-6
 _LEAST_P = 1e-300
 _SMALLEST_ERROR = 1e-6
 
@@ -107,16 +116,15 @@ class _Cut:
         errors = np.stack([one.errors for one in members])
         scatter = (share * np.stack([one.scatter for one in members])).sum(axis=0)
         if law is None:
+            errors = errors - (1.0 - damped) * np.stack([one.fall for one in members])
             middle = (share * errors).sum(axis=0)
-            variance = weighted_median(np.stack([one.variance for one in members]), share) + scatter
+            variance = weighted_median(np.stack([one.variance for one in members]), share)
             dof = mean_dof(list(self.weights.values()), [one.dof for one in members])
         else:
             own = self.parts[law]
-            middle, variance, dof = own.errors, own.variance + own.scatter, own.dof
-        disagreement = (share * (errors - middle) ** 2).sum(axis=0)
-        if law is None:
-            middle = middle - (1.0 - damped) * self.ensemble()[0]
-        return middle, np.sqrt(np.maximum(variance + disagreement, _LEAST_VARIANCE)), dof
+            middle, variance, scatter, dof = own.errors, own.variance, own.scatter, own.dof
+        deviation = np.hypot(unconditional(variance, errors - middle, share), np.sqrt(scatter))
+        return middle, np.maximum(deviation, _LEAST_DEVIATION), dof
 
 
 @dataclass(frozen=True, eq=False)

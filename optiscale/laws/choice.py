@@ -19,7 +19,7 @@ from optiscale.laws.diagnose import dof_of, explained
 from optiscale.laws.extrapolation import at_edge, sizes_of
 from optiscale.laws.points import Noise
 from optiscale.laws.result import LawFit
-from optiscale.laws.weighing import weighted_median
+from optiscale.laws.weighing import unconditional, weighted_median
 
 Array = NDArray[np.float64]
 Of = Literal["mean", "run"]
@@ -82,7 +82,7 @@ class Choice:
         Scatter of a run.
     scatter
         Deviation of ln L of a point that residuals are measured in: that of a mean over seeds, or where there are none
-        that about a smooth curve; the median over the points.
+        that about a smooth curve, at the largest sizes.
     refused
         Laws that the points support but that rise beyond them, while another does not: no more data or parameters make
         a loss rise, and an exponent that says so has been fitted to the scatter of the last points.
@@ -163,19 +163,18 @@ class Choice:
         if law is not None and law not in self.fits:
             raise UserError(f"law {law!r} was not fitted here: choose one of {', '.join(self.fits)}")
         said = {name: self._of_law(name, x) for name in {**weights, **({law: 0.0} if law is not None else {})}}
+        share = np.array(list(weights.values())).reshape(-1, *([1] * said[next(iter(weights))][0].ndim))
         logs = np.stack([said[name][0] for name in weights])
-        share = np.array(list(weights.values())).reshape(-1, *([1] * (logs.ndim - 1)))
         if law is None:
-            mean = np.sum(share * logs, axis=0)
             if self.damping < 1.0:
                 edge = at_edge({one: np.asarray(values, dtype=float) for one, values in x.items()}, self.largest)
-                at = np.sum(share * np.stack([self._of_law(name, edge)[0] for name in weights]), axis=0)
-                mean = at + self.damping * (mean - at)
+                at = np.stack([self._of_law(name, edge)[0] for name in weights])
+                logs = at + self.damping * (logs - at)
+            mean = np.sum(share * logs, axis=0)
             variance = weighted_median(np.stack([said[name][1] for name in weights]), share)
         else:
             mean, variance = said[law]
-        middle = np.sum(share * logs, axis=0) if law is None else mean
-        return mean, np.sqrt(variance + np.sum(share * (logs - middle) ** 2, axis=0))
+        return mean, unconditional(variance, logs - mean, share)
 
     def _of_law(self, name: str, x: Mapping[str, ArrayLike]) -> tuple[Array, Array]:
         """Log of the prediction of one law and its variance from the parameters."""

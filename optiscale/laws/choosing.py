@@ -83,7 +83,9 @@ def choose_many(
 
 
 def _scatter(points: Points, options: FitOptions, noise: Noise | None) -> float:
-    return float(np.median(sigma_of(points, options, noise).scatter / points.loss))
+    weighed = sigma_of(points, options, noise)
+    relative = weighed.sigma / points.loss
+    return float(np.median(relative) if weighed.known else relative.min())  # the least is that at the largest sizes
 
 
 def _choose(

@@ -228,12 +228,10 @@ def rolling_origins(
     """:func:`rolling_origin` of many sets of points at once, which takes little longer than of one."""
     options = options or FitOptions()
     given = list(noises) if noises is not None else [None] * len(sets)
-    cuts, owner, scatters = [], [], []
+    cuts, owner = [], []
     for i, points in enumerate(sets):
         noise = given[i] if given[i] is not None else estimate_noise(points, options.weights)
-        weighed = sigma_of(points, options, noise)
-        sigma = weighed.sigma
-        scatters.append(weighed.scatter / points.loss)
+        sigma = sigma_of(points, options, noise).sigma
         for origin in origins_of(points, reach=reach):
             cuts.append((points, origin, sigma))
             owner.append(i)
@@ -252,7 +250,7 @@ def rolling_origins(
         effects[name] = [1.0 if one is None else one.effect for one in predicted]
         chi2[name] = [None if one is None else one.chi2 for one in predicted]
     reaches = [reach_of(points, one) for points, one, _ in cuts]
-    further = [scatters[whose][one.held] for whose, (_, one, _) in zip(owner, cuts, strict=True)]
+    scatter = [sigma[one.held] / points.loss[one.held] for points, one, sigma in cuts]
     worth = [_independent(origins_of(points, reach=reach), reach) for points in sets]
     tables: list[dict[str, Holdout]] = []
     for i in range(len(sets)):
@@ -268,7 +266,7 @@ def rolling_origins(
                     chi2=tuple(chi2[name][r] for r in mine),
                     effects=tuple(effects[name][r] for r in mine),
                     fitted=tuple(int(cuts[r][1].train.sum()) for r in mine),
-                    scatter=tuple(further[r] for r in mine),
+                    scatter=tuple(scatter[r] for r in mine),
                     reaches=tuple(reaches[r] for r in mine),
                     independent=worth[i],
                 )

@@ -185,13 +185,11 @@ class Sigma:
     """Standard deviation of each mean, (n,), whether seeds tell it, and what to say about it.
 
     Where they do not, it is the loss times the scatter of the points about a smooth curve, and the residuals then set
-    the errors. `scatter` is the deviation of a further point like each of these: the same, before points of small sizes
-    are discounted.
+    the errors; points of small sizes are discounted.
     """
 
     sigma: Array
     known: bool
-    scatter: Array
     notes: tuple[str, ...] = ()
 
 
@@ -202,17 +200,16 @@ def sigma_of(points: Points, options: FitOptions, noise: Noise | None) -> Sigma:
     if options.weights == "published" and points.std is not None:
         unusable = int(np.sum(~(np.isfinite(points.std) & (points.std > 0))))
         if not unusable:
-            return Sigma(points.std, known=True, scatter=points.std)
+            return Sigma(points.std, known=True)
         notes = (f"{unusable} of {len(points)} standard deviations are zero or missing: all points weigh the same",)
     elif noise is not None and options.weights != "equal":
-        sigma = noise.mean(points)
-        return Sigma(sigma, known=True, scatter=sigma)
+        return Sigma(noise.mean(points), known=True)
     elif options.weights != "equal":
         notes = ("no scatter of seeds to weigh by: the residuals set the errors, and a tenth of the size counts half",)
         log_size = np.log(points.size)
         discount = np.exp(-DISCOUNT * (log_size - log_size.mean()))
-    scatter = points.loss * smooth_scatter(points, robust=options.cost != "squares")
-    return Sigma(scatter * discount, known=False, scatter=scatter, notes=notes)
+    scatter = smooth_scatter(points, robust=options.cost != "squares")
+    return Sigma(points.loss * scatter * discount, known=False, notes=notes)
 
 
 def _alternatives(ends: Found, best: Final, unit: float, units: Array) -> tuple[Alternative, ...]:

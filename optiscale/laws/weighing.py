@@ -132,3 +132,21 @@ def weighted_median(values: Array, share: Array) -> Array:
     passed = np.cumsum(np.take_along_axis(share, order, axis=0), axis=0) >= 0.5 - 1e-9
     first = np.argmax(passed, axis=0)
     return np.asarray(np.take_along_axis(np.take_along_axis(values, order, axis=0), first[None], axis=0)[0])
+
+
+def unconditional(variance: Array, away: Array, share: Array) -> Array:
+    """Deviation of a prediction that laws disagree about: the mean of the root of variance + away^2.
+
+    S. T. Buckland, K. P. Burnham, N. H. Augustin, Biometrics 53, 603 (1997), equation 9: the laws' errors are taken as
+    going together, which says less than their disagreement and their errors added as if independent.
+
+    Parameters
+    ----------
+    variance
+        Of a law from its parameters, any shape.
+    away
+        How far each law lies from the prediction, a row a law.
+    share
+        Weights, of the shape of `away` or one that broadcasts.
+    """
+    return np.asarray(np.sum(share * np.sqrt(variance + away**2), axis=0))

@@ -121,4 +121,3 @@ def test_without_seeds_small_sizes_are_discounted_and_with_them_they_are_not():
     ten = Points({"x": [1.0, 10.0, 100.0]}, [3.0, 2.0, 1.5])
     sigma = sigma_of(ten, FitOptions(), None)
     np.testing.assert_allclose((sigma.sigma / ten.loss)[:-1] ** 2 / (sigma.sigma / ten.loss)[1:] ** 2, 2.0)
-    np.testing.assert_allclose(np.ptp(sigma.scatter / ten.loss), 0.0, atol=1e-12)
