@@ -10,7 +10,7 @@ import pytest
 from optiscale.advice.draws import Draws
 from optiscale.laws import LAWS, Choice, FitOptions, Points, choose, choose_many, fit_law
 from optiscale.laws.fit import sigma_of
-from optiscale.laws.weighing import PRIOR_WINDOWS, by_skill, damping, one_vote
+from optiscale.laws.weighing import PRIOR_WINDOWS, by_skill, damping, one_vote, pick, unconditional
 
 from .truths import sample
 
@@ -121,3 +121,29 @@ def test_without_seeds_small_sizes_are_discounted_and_with_them_they_are_not():
     ten = Points({"x": [1.0, 10.0, 100.0]}, [3.0, 2.0, 1.5])
     sigma = sigma_of(ten, FitOptions(), None)
     np.testing.assert_allclose((sigma.sigma / ten.loss)[:-1] ** 2 / (sigma.sigma / ten.loss)[1:] ** 2, 2.0)
+
+
+def test_the_law_to_use_is_the_simplest_that_goes_with_the_ensemble():
+    logs = {name: np.full(3, value) for name, value in (("a", 0.0), ("b", 0.02), ("c", 0.021), ("d", 0.1))}
+    k = {"a": 2, "b": 5, "c": 3, "d": 1}
+    assert pick(logs, np.full(3, 0.02), k, scatter=1e-4) == "b"
+    assert pick(logs, np.full(3, 0.02), k, scatter=1e-2) == "c"
+    assert pick(logs, np.full(3, 0.02), k, scatter=0.1) == "a"
+    for seed in range(3):
+        points = levelling(seed)
+        choice = choose(points, ["power", "floor", "broken", "saturating", "m4", "broken_floor"])
+        x = points.x["x"].max() * np.geomspace(1.0, 2.0, 9)
+        far = {
+            law: float(np.mean(np.abs(np.log(choice.predict(law=law, x=x) / choice.predict(x=x)))))
+            for law in choice.weights
+        }
+        near = [law for law in far if far[law] <= min(far.values()) + 0.3 * choice.scatter]
+        assert choice.fits[str(choice.best)].k == min(choice.fits[law].k for law in near)
+        assert "the simplest to go with the ensemble" in choice.reason
+
+
+def test_disagreement_adds_to_an_error_as_buckland_and_others_say():
+    variance, share = np.array([4.0]), np.array([[0.25], [0.75]])
+    np.testing.assert_allclose(unconditional(variance, np.zeros((2, 1)), share), 2.0)
+    away = np.array([[1.5], [0.0]])
+    np.testing.assert_allclose(unconditional(variance, away, share), 0.25 * 2.5 + 0.75 * 2.0)
