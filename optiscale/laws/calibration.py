@@ -146,7 +146,9 @@ class Calibration:
     damping: float = 1.0
 
 
-def calibrate(table: Mapping[str, Holdout], fits: Mapping[str, LawFit], noise: Noise | None) -> Calibration:
+def calibrate(
+    table: Mapping[str, Holdout], fits: Mapping[str, LawFit], noise: Noise | None, *, damp: bool = True
+) -> Calibration:
     """Go through the choice at every cut, without what was held out there, and compare.
 
     Parameters
@@ -157,13 +159,15 @@ def calibrate(table: Mapping[str, Holdout], fits: Mapping[str, LawFit], noise: N
         Their fits.
     noise
         Scatter of a run, if known.
+    damp
+        Whether to ask how much of the fall came; else all of it is believed.
     """
     if LAST_VALUE not in table:
         return Calibration({})
     names = [name for name in table if name != LAST_VALUE]
     base = table[LAST_VALUE]
     cuts = [_cut(i, {name: table[name] for name in names}, base, fits, noise) for i in range(len(base.errors))]
-    damped = [_damping(cuts, base, without=i) for i in range(len(cuts))]
+    damped = [_damping(cuts, base, without=i) if damp else 1.0 for i in range(len(cuts))]
     bests = [None if cut is None else cut.best(share) for cut, share in zip(cuts, damped, strict=True)]
 
     def spread(rule: Sequence[str | None]) -> Spread | None:
@@ -176,7 +180,7 @@ def calibrate(table: Mapping[str, Holdout], fits: Mapping[str, LawFit], noise: N
 
     found = {name: spread([name or None] * len(cuts)) for name in [*names, ""]}
     known = {name: one for name, one in found.items() if one is not None}
-    return Calibration(known, spread(bests), _damping(cuts, base))
+    return Calibration(known, spread(bests), _damping(cuts, base) if damp else 1.0)
 
 
 def with_rule(calibration: Calibration, best: str | None) -> dict[str, Spread]:

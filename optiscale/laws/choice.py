@@ -87,7 +87,8 @@ class Choice:
         Laws that the points support but that rise beyond them, while another does not: no more data or parameters make
         a loss rise, and an exponent that says so has been fitted to the scatter of the last points.
     damping
-        Share of the change of ln L beyond the points, from what it is at their edge, that the ensemble is believed of.
+        Share of the change of ln L beyond the points, from what it is at their edge, that the ensemble is believed of;
+        one for a map.
     """
 
     best: str | None
