@@ -87,7 +87,7 @@ def test_the_ensemble_is_damped_beyond_the_points_only_and_says_so_of_its_draws(
 
 
 def test_a_map_is_not_damped():
-    assert choose(sample("chinchilla", relative=2e-2), ["chinchilla", "kaplan_plain", "coupled"]).damping == 1.0
+    assert choose(sample("hoffmann", seed=2000, relative=2e-2), ["hoffmann", "chinchilla", "coupled"]).damping == 1.0
 
 
 def test_damping_lowers_the_error_where_laws_overshoot_and_is_little_where_they_are_true():
