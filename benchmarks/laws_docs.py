@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +180,7 @@ def extrapolation(result: dict[str, Any]) -> str:
     rows = [[_law_label(name), *(_cell(summary[group].get(name), 4) for group in groups)] for name in plain]
     rows += [
         [f"90 % interval, {name}", *(_cell(summary[group].get(name), 2) for group in groups)]
-        for name in ("ensemble, coverage", "pick: held-out, coverage")
+        for name in ("ensemble, coverage", "law to use, coverage")
     ]
     objective = ", ".join(f"{LAWS[law].label} {value:.6f}" for law, value in result["chinchilla_objective"].items())
     note = f"Chinchilla points, sum of Huber(1e-3) of the log residuals: {objective}."
@@ -246,12 +246,21 @@ def priors(result: dict[str, Any]) -> str:
 
 
 def variants(result: dict[str, Any]) -> str:
-    """Mean RMSLE of the ensemble under other costs and residuals."""
+    """Mean RMSLE of the ensemble and of the law to use without parts of the procedure, and under other fits."""
     groups = ["language", "materials mace", "materials nequip", "isoflops"]
-    found = {"as described": {group: result["summary"][group]["ensemble"] for group in groups}}
+    described = {
+        group: {"ensemble": means["ensemble"], "pick": means["law to use"]}
+        for group, means in result["summary"].items()
+    }
+    found = {"as described": described}
     found |= {name: one | result["2d"]["variants"][name] for name, one in result["1d"]["variants"].items()}
-    rows = [[name, *(f"{one[group]:.4f}" for group in groups)] for name, one in found.items()]
+    rows = [[name, *(_both(one[group]) for group in groups)] for name, one in found.items()]
     return table(["fit", *groups], rows)
+
+
+def _both(means: Mapping[str, float]) -> str:
+    """Error of the ensemble / of the law to use."""
+    return " / ".join(f"{means[rule]:.4f}" if rule in means else "–" for rule in ("ensemble", "pick"))
 
 
 BLOCKS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {

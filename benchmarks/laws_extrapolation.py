@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from optiscale.io import write_json
 from optiscale.laws import LAWS, FitOptions, LawFit, Points, choose_many, fit_law, fit_many
-from optiscale.laws.choice import Choice
+from optiscale.laws.choice import Choice, Row
 from optiscale.laws.robust import HUBER_AT
 
 Array = NDArray[np.float64]
@@ -30,7 +30,21 @@ RESULT = Path(__file__).parent / "results" / "laws_extrapolation.json"
 LEVEL = 0.9
 _SLOW = {"bnsl2"}  # nine parameters: more than most of these curves bear
 _FILES = ("benchmark.lang.csv", "isoflops.csv", "chinchilla_svg_extracted_data.csv", "mace_learning.csv")
-VARIANTS = {"Huber's cost": FitOptions(cost="huber"), "linear residuals": FitOptions(space="linear")}
+VARIANTS = {
+    "Huber's cost": FitOptions(cost="huber"),
+    "linear residuals": FitOptions(space="linear"),
+    "small sizes count as much": FitOptions(weights="equal"),
+}
+ABLATIONS: dict[str, tuple[Callable[[Row], float], bool]] = {
+    "the fall is not damped": (lambda row: row.weight, False),
+    "equal weights, every law a vote": (lambda row: float(row.weight > 0), True),
+    "weights by held-out error alone, every law a vote": (
+        lambda row: float(row.skill or 1.0) ** -2 * (row.weight > 0),
+        True,
+    ),
+}
+"""What the weight of a law that has one would be without a part of the procedure, and whether the fall is damped."""
+LEVEL_ERRORS = 1.05
 _FEWEST = 20  # points of an isoflop experiment, on either side
 
 
@@ -98,7 +112,7 @@ def errors(task: Task, choice: Choice) -> dict[str, float]:
         ranked = {name: getattr(fit, rule) for name, fit in fits.items() if getattr(fit, rule) is not None}
         if ranked:
             found[f"pick: {rule.upper().replace('AICC', 'AICc')}"] = found[min(ranked, key=lambda name: ranked[name])]
-    found["pick: held-out"] = found[str(choice.best)]
+    found["law to use"] = found[str(choice.best)]
     found["ensemble"] = _rmsle(np.log(choice.predict(**task.x)), task)
     return found
 
@@ -115,7 +129,7 @@ def _rmsle(log_loss: Array, task: Task) -> float:
 def coverage(task: Task, choice: Choice) -> dict[str, float]:
     """Share of the points within the nominal 90 % interval, and its half width in ln L."""
     found = {}
-    for name, law in (("ensemble", None), ("pick: held-out", choice.best)):
+    for name, law in (("ensemble", None), ("law to use", choice.best)):
         low, high = choice.interval(level=LEVEL, law=law, **task.x)
         seen = np.exp(task.log_loss)
         found[name] = float(np.mean((low <= seen) & (seen <= high)))
@@ -158,7 +172,7 @@ def run(folder: Path) -> dict[str, Any]:
             for task, one in zip(tasks, choices, strict=True)
         ]
         result[kind] = {"laws": laws, "tasks": rows, "reach": reach}
-        result[kind]["variants"] = variants(tasks, laws, reach)
+        result[kind]["variants"] = ablations(tasks, choices) | variants(tasks, laws, reach)
         result[kind]["without_priors"] = without_priors(tasks, laws)
     result["summary"] = summary([*result["1d"]["tasks"], *result["2d"]["tasks"]])
     result["chinchilla_objective"] = chinchilla_objective(folder)
@@ -166,17 +180,47 @@ def run(folder: Path) -> dict[str, Any]:
     return result
 
 
-def variants(tasks: Sequence[Task], laws: Sequence[str], reach: float) -> dict[str, dict[str, float]]:
-    """Mean RMSLE of the ensemble under other costs and residuals, by variant and group."""
+def variants(tasks: Sequence[Task], laws: Sequence[str], reach: float) -> dict[str, dict[str, dict[str, float]]]:
+    """Mean RMSLE of the ensemble and of the pick under other costs, residuals and weights, by variant and group."""
     found = {}
     for name, options in VARIANTS.items():
         choices = choose_many([task.points for task in tasks], laws, options=options, reach=reach)
-        rows = [
-            {"group": task.group, "errors": {"ensemble": errors(task, one)["ensemble"]}, "coverage": {}}
-            for task, one in zip(tasks, choices, strict=True)
-        ]
-        found[name] = {group: means["ensemble"] for group, means in summary(rows).items()}
+        rows = []
+        for task, one in zip(tasks, choices, strict=True):
+            all_of_them = errors(task, one)
+            rows.append(_only(task, {"ensemble": all_of_them["ensemble"], "pick": all_of_them["law to use"]}))
+        found[name] = summary(rows)
     return found
+
+
+def ablations(tasks: Sequence[Task], choices: Sequence[Choice]) -> dict[str, dict[str, dict[str, float]]]:
+    """Mean RMSLE without one part of the choice: the ensemble's, or of the law with the lowest held-out error."""
+    found = {}
+    for name, (weight, damped) in ABLATIONS.items():
+        rows = []
+        for task, choice in zip(tasks, choices, strict=True):
+            weights = [weight(row) for row in choice.table]
+            table = tuple(
+                replace(row, weight=one / sum(weights)) for row, one in zip(choice.table, weights, strict=True)
+            )
+            other = replace(choice, table=table, damping=choice.damping if damped else 1.0)
+            rows.append(_only(task, {"ensemble": _rmsle(np.log(other.predict(**task.x)), task)}))
+        found[name] = summary(rows)
+    picks = [_only(task, {"pick": _lowest(task, choice)}) for task, choice in zip(tasks, choices, strict=True)]
+    return found | {"the law of the lowest held-out error": summary(picks)}
+
+
+def _lowest(task: Task, choice: Choice) -> float:
+    """Error of the law with the lowest held-out error, of those level with it that of fewest parameters."""
+    rows = [row for row in choice.table if row.weight > 0]
+    lowest = min(float(row.skill if row.skill is not None else np.inf) for row in rows)
+    level = [row for row in rows if row.skill is not None and row.skill <= LEVEL_ERRORS * lowest]
+    law = min(level, key=lambda row: row.k).law if level else choice.best
+    return _rmsle(np.log(choice.predict(law=law, **task.x)), task)
+
+
+def _only(task: Task, found: dict[str, float]) -> dict[str, Any]:
+    return {"group": task.group, "errors": found, "coverage": {}}
 
 
 def without_priors(tasks: Sequence[Task], laws: Sequence[str]) -> dict[str, dict[str, float]]:
@@ -185,10 +229,7 @@ def without_priors(tasks: Sequence[Task], laws: Sequence[str]) -> dict[str, dict
     try:
         LAWS.update({name: replace(law, priors={}) for name, law in kept.items()})
         fits = {name: fit_many(name, [task.points for task in tasks]) for name in laws}
-        rows = [
-            {"group": task.group, "errors": _of_laws(task, {name: fits[name][i] for name in laws}), "coverage": {}}
-            for i, task in enumerate(tasks)
-        ]
+        rows = [_only(task, _of_laws(task, {name: fits[name][i] for name in laws})) for i, task in enumerate(tasks)]
     finally:
         LAWS.update(kept)
     return summary(rows)
