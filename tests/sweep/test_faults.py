@@ -152,7 +152,7 @@ def test_a_stopped_run_goes_on_unless_its_checkpoint_is_cut_short(
     study = parse_study({**content, "sweep": {"threads": 1}})
     cell = next(iter(cells_of(study)))
     steps: list[int] = []
-    signs = Signs(lambda: "SIGUSR1" if len(steps) > 50 else None, steps.append, lambda step, loss: None)
+    signs = Signs(lambda: "SIGUSR1" if len(steps) > 10 else None, steps.append, lambda step, loss: None)
     with pytest.raises(RunStopped, match="SIGUSR1"):
         run_durably(study, cell, dataset, tmp_path, git_commit="x", signs=signs)
     assert not (tmp_path / "record.json").exists()
