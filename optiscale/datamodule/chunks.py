@@ -19,16 +19,29 @@ from optiscale.graphs import GraphStore, MergedGraphs
 from optiscale.graphs.merged import Shape, exact_room, fits, room
 
 
-class _Pace(NamedTuple):
-    """How much a device does between two looks of Lightning, which asks for checkpoints, signs of life and stops."""
+class Pace(NamedTuple):
+    """How much a device does between two looks of Lightning, which asks for checkpoints, signs of life and stops.
 
-    longest: int  # training batches: Lightning's own work is then below a tenth
-    evaluation_batch: int  # crystals
-    evaluation_chunk: int  # batches
+    Attributes
+    ----------
+    longest
+        Training batches.
+    evaluation_batch
+        Crystals.
+    evaluation_chunk
+        Batches.
+    """
+
+    longest: int
+    evaluation_batch: int
+    evaluation_chunk: int
 
 
-_ON_CARD = _Pace(64, 1024, 2**20)
-_ON_HOST = _Pace(10, EVALUATION_BATCH, 1)  # a step may take seconds here
+#: Lightning's own work is then below a tenth
+ON_CARD = Pace(64, 1024, 2**20)
+ON_HOST = Pace(10, EVALUATION_BATCH, 1)
+#: where a step takes longer than all that Lightning does around it
+ON_HOST_SLOWLY = Pace(1, EVALUATION_BATCH, 1)
 
 
 class Chunk(NamedTuple):
@@ -68,8 +81,8 @@ class ResidentDataModule(OpticalDataModule):
 
     Parameters
     ----------
-    on_card
-        Whether the device is a card.
+    pace
+        Of the device.
     steps
         Of the whole run, where its length and validations are counted in steps: then the loader goes through all of it
         at once, and a chunk may reach over the end of an epoch.
@@ -82,13 +95,13 @@ class ResidentDataModule(OpticalDataModule):
     def __init__(
         self,
         *args: Any,
-        on_card: bool,
+        pace: Pace,
         steps: int | None = None,
         batches_between: tuple[int, ...] = (),
         **parts: Any,
     ) -> None:
         super().__init__(*args, **parts)
-        self.pace = _ON_CARD if on_card else _ON_HOST
+        self.pace = pace
         self.steps = steps
         self.batches_between = batches_between
         self.resident: MergedGraphs | None = None

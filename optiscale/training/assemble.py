@@ -12,7 +12,7 @@ from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from optiscale.config import Study, Training
 from optiscale.datamodule import OpticalDataModule
-from optiscale.datamodule.chunks import ResidentDataModule
+from optiscale.datamodule.chunks import ON_CARD, ON_HOST, ON_HOST_SLOWLY, Pace, ResidentDataModule
 from optiscale.dataset import OpticalDataset
 from optiscale.networks import count_parameters
 from optiscale.networks.fast import why_not_fast
@@ -36,6 +36,8 @@ from optiscale.training.resident import CompiledModule, ResidentModule
 #: steps from which compiling pays: between what the first run of a network and width needs, and one whose compiled
 #: code is in the cache (`benchmarks/compile_time.py`)
 COMPILED_FROM = 10_000
+#: weights times crystals of a batch up to which a step on a processor takes some tenths of a second at most
+_QUICK = 1e8
 _MODULES: dict[Way, type[OpticalModule]] = {
     "plain": OpticalModule,
     "resident": ResidentModule,
@@ -139,10 +141,18 @@ def cell_data(
         unit, every = validation_interval(training)
         steps = training.length.steps
         if unit == "steps":
-            return ResidentDataModule(dataset, on_card=on_gpu(training), steps=steps, batches_between=(every,), **parts)
+            return ResidentDataModule(
+                dataset, pace=_pace(training, network), steps=steps, batches_between=(every,), **parts
+            )
         between = () if steps is None else (steps,)
-        return ResidentDataModule(dataset, on_card=on_gpu(training), batches_between=between, **parts)
+        return ResidentDataModule(dataset, pace=_pace(training, network), batches_between=between, **parts)
     return OpticalDataModule(dataset, **parts)
+
+
+def _pace(training: Training, network: torch.nn.Module) -> Pace:
+    if on_gpu(training):
+        return ON_CARD
+    return ON_HOST if count_parameters(network) * training.batch_size <= _QUICK else ON_HOST_SLOWLY
 
 
 def _trainer(training: Training, recorder: Recorder, options: RunOptions, data: OpticalDataModule) -> pl.Trainer:
