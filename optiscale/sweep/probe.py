@@ -22,7 +22,7 @@ from optiscale.training.options import on_gpu
 from optiscale.training.record import one_line, peak_memory_mb, reset_peak_memory
 from optiscale.training.run import quiet_lightning
 
-_EPOCH = 3  # batches an epoch of a short fit
+_EPOCH = 25  # batches an epoch of a short fit: more than Lightning leaves to a processor at once
 _WARM_UP = 2  # steps that are not counted, or the first third
 _STEPS = 100
 
@@ -151,11 +151,11 @@ def probe(study: Study, cell: Cell, dataset: OpticalDataset, batch: int, n_valid
     began = time.perf_counter()
     try:
         with quiet_lightning():
-            short = _short(study, cell, batch)
+            steps = work_of(study, cell).steps
             if not on_gpu(study.models[cell.model].training):  # there the whole subset is on the card, in any case
                 D = min(cell.D, _EPOCH * batch)
                 cell = replace(cell, D=max(batch, D - D % batch))
-            run = assemble(short, cell, dataset, RunOptions(callbacks=[watch]))
+            run = assemble(_short(study, cell, batch, steps), cell, dataset, RunOptions(callbacks=[watch]))
             memory = _fit(run)
     except Exception as error:  # whatever a user's network raises, or no memory: the others go on
         raise ProbeError(one_line(error)) from error
@@ -182,17 +182,22 @@ def _fit(run: Run) -> float:
     return peak_memory_mb(device)
 
 
-def _short(study: Study, cell: Cell, batch: int) -> Study:
+def _short(study: Study, cell: Cell, batch: int, steps: int) -> Study:
     """Return the study with batches of a size, and no validation before the end of the training.
 
-    Its length stays: on it depends the way that a run takes.
+    Its length stays, in the unit that it has: on them depend the way that a run takes and what the end of an epoch is.
     """
-    steps = work_of(study, cell).steps
-    training = study.models[cell.model].training.model_copy(
+    training = study.models[cell.model].training
+    if training.length.unit == "epochs":
+        epochs = max(1, round(steps / -(-cell.D // batch)))
+        length, every = Length(epochs=epochs), ValidateEvery(epochs=epochs)
+    else:
+        length, every = Length(steps=steps), ValidateEvery(steps=steps)
+    training = training.model_copy(
         update={
-            "length": Length(steps=steps),
+            "length": length,
             "schedule": Schedule(warmup=0),
-            "validate_every": ValidateEvery(steps=steps),
+            "validate_every": every,
             "batch_size": batch,
         }
     )
