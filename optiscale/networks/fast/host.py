@@ -146,10 +146,10 @@ class _Transformer(Function):
         p, beta = edge.new_empty(len(edge), heads), x.new_empty(len(x))
         carried, out = torch.empty_like(projected[0]), torch.empty_like(projected[0])
         query, key, value, skip = projected.numpy()
-        arrays = _arrays(at_edge, source, ptr, weight, p, carried, beta, of_beta, out)
-        ctx.scale = 1 / math.sqrt(len(out[0]) // heads)
-        kernels.attend(query, key, value, *arrays[:4], ctx.scale, *arrays[4:6])
-        kernels.gated_skip(arrays[5], skip, arrays[7], arrays[6], arrays[8])
+        ctx.scale = 1 / math.sqrt(out.shape[1] // heads)
+        links, (shares, attended) = _arrays(at_edge, source, ptr, weight), _arrays(p, carried)
+        kernels.attend(query, key, value, *links, ctx.scale, shares, attended)
+        kernels.gated_skip(attended, skip, *_arrays(of_beta, beta, out))
         ctx.save_for_backward(x, edge, matrices, to_edge, projected, at_edge, source, ptr, p, carried, beta, of_beta)
         return out
 
@@ -160,10 +160,11 @@ class _Transformer(Function):
         to_edges = torch.empty_like(at_edge)
         query, key, value, skip = projected.numpy()
         d_query, d_key, d_value, d_skip = found.numpy()
-        arrays = _arrays(grad, carried, of_beta, beta, to_carried, to_beta, at_edge, source, ptr, p, to_edges)
-        kernels.gated_skip_backward(*arrays[:2], skip, *arrays[2:5], d_skip, arrays[5])
+        (d_out, attended), (d_attended, d_beta) = _arrays(grad, carried), _arrays(to_carried, to_beta)
+        kernels.gated_skip_backward(d_out, attended, skip, *_arrays(of_beta, beta), d_attended, d_skip, d_beta)
+        links, (shares, d_edges) = _arrays(at_edge, source, ptr), _arrays(p, to_edges)
         kernels.attend_backward(
-            arrays[4], query, key, value, *arrays[6:9], ctx.scale, arrays[9], d_query, d_key, d_value, arrays[10]
+            d_attended, query, key, value, *links, ctx.scale, shares, d_query, d_key, d_value, d_edges
         )
         to_matrices, to_biases = found.mT @ x, found.sum(1)
         to_x = torch.bmm(found, matrices).sum(0)
