@@ -94,7 +94,7 @@ def damping(falls: Sequence[Array], errors: Sequence[Array], windows: float) -> 
 
     The slope of what came over what was predicted at the cuts, drawn towards one by :data:`PRIOR_WINDOWS`: extrapolated
     trends overshoot, and damped ones err less (J. B. Copas, J. R. Stat. Soc. B 45, 311 (1983); E. S. Gardner, E.
-    McKenzie, Manag. Sci. 31, 1237 (1985)). A fall is never made steeper.
+    McKenzie, Manag. Sci. 31, 1237 (1985)). A fall is never made steeper, nor a rise.
 
     Parameters
     ----------
@@ -109,9 +109,9 @@ def damping(falls: Sequence[Array], errors: Sequence[Array], windows: float) -> 
     if not squares or not np.mean(squares) > 0:
         return 1.0
     came = [float(np.mean(fall * (fall - error))) for fall, error in zip(falls, errors, strict=True)]
-    slope = float(np.mean(came) / np.mean(squares))
+    share = float(np.clip(np.mean(came) / np.mean(squares), 0.0, 1.0))  # one window that rose is no reason for none
     windows = min(windows, float(len(squares)))
-    return float(np.clip((windows * slope + PRIOR_WINDOWS) / (windows + PRIOR_WINDOWS), 0.0, 1.0))
+    return (windows * share + PRIOR_WINDOWS) / (windows + PRIOR_WINDOWS)
 
 
 def by_score(scores: Mapping[str, float]) -> dict[str, float]:

@@ -57,11 +57,12 @@ def test_a_law_registered_twice_does_not_outvote_the_others(monkeypatch):
 
 
 def test_the_damping_is_the_share_that_came_drawn_towards_one():
-    for share in (0.0, 0.5, 1.0, 1.5):
+    for share in (-3.0, 0.0, 0.5, 1.0, 1.5):
         errors = [(1.0 - share) * fall for fall in FALLS]
-        believed = (2 * share + PRIOR_WINDOWS) / (2 + PRIOR_WINDOWS)
-        assert damping(FALLS, errors, windows=2.0) == pytest.approx(min(believed, 1.0))
-        assert damping(FALLS * 500, errors * 500, windows=1000.0) == pytest.approx(min(share, 1.0), abs=0.01)
+        came = min(max(share, 0.0), 1.0)
+        believed = (2 * came + PRIOR_WINDOWS) / (2 + PRIOR_WINDOWS)
+        assert damping(FALLS, errors, windows=2.0) == pytest.approx(believed)
+        assert damping(FALLS * 500, errors * 500, windows=1000.0) == pytest.approx(came, abs=0.01)
     assert damping([], [], windows=0.0) == 1.0
     assert damping([np.zeros(3)], [np.ones(3)], windows=1.0) == 1.0  # nothing predicted, nothing to damp
 
