@@ -84,6 +84,15 @@ def test_outputs_gradients_and_statistics_are_those_of_the_whole_graphs(store, k
         assert distance(one, two) < 1e-6
 
 
+@pytest.mark.parametrize("n", [2, 12])
+def test_crystals_without_angles_are_computed_alike(shelf, n):
+    store = GraphStore.open(shelf, cutoff=5.5, angle_cutoff=1.0)
+    assert store.merged_angle_offset[-1] == 0
+    plain, fast = both(store, "OptiMetal3B", "TC", torch.float64, rows=np.arange(n))
+    for one, two in zip(fast[:2], plain[:2], strict=True):
+        assert distance(one, two) < 1e-5
+
+
 @pytest.mark.parametrize(("kind", "message"), NETWORKS)
 def test_in_float32_merged_graphs_are_as_near_the_truth_as_whole_ones(store, kind, message):
     rows = np.random.default_rng(2).choice(len(store.dataset), 12, replace=False)
