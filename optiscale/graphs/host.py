@@ -90,6 +90,40 @@ def _take_links(
         to_into[i] = to_out_of[i] = ptr[-1]
 
 
+@_kernel
+def _order(
+    source: Array, target: Array, offset: Array, ends: Array, by_source: Array, into: Array, out_of: Array
+) -> None:
+    """Count the links into and out of each row, then deal the links out to their sources, in their order."""
+    into[:] = 0
+    out_of[:] = 0
+    for m in range(len(offset) - 1):
+        first, row = offset[m], ends[m]
+        for k in range(first, offset[m + 1]):
+            into[row + target[k]] += 1
+            out_of[row + source[k]] += 1
+        before_into = before_out = 0
+        for i in range(row, ends[m + 1]):
+            before_into, into[i] = before_into + into[i], before_into
+            before_out, out_of[i] = before_out + out_of[i], before_out
+        for k in range(first, offset[m + 1]):
+            place = row + source[k]
+            by_source[first + out_of[place]] = k - first
+            out_of[place] += 1
+        for i in range(ends[m + 1] - 1, row, -1):  # each stands where the next one begins
+            out_of[i] = out_of[i - 1]
+        if ends[m + 1] > row:
+            out_of[row] = 0
+
+
+def orders(source: Tensor, target: Tensor, offset: Tensor, ends: Tensor) -> list[Tensor]:
+    """Do `MergedGraphs._orders` on a processor."""
+    rows = int(ends[-1])
+    found = [np.empty(n, dtype=np.int32) for n in (len(source), rows, rows)]
+    _order(*(tensor.numpy() for tensor in (source, target, offset, ends)), *found)
+    return _tensors(*found)
+
+
 class _Taken:
     """The rows of one kind in a batch, with `kind` as `MergedGraphs` has it."""
 

@@ -68,7 +68,6 @@ class MergedGraphs:
     def __init__(self, store: GraphStore, *, device: torch.device, angles: bool, share: float = _SPECTRA_SHARE) -> None:
         self.device = device
         self.angles = angles
-        self.index_type = torch.int64 if device.type == "cpu" else torch.int32
         self.offsets = {what: np.asarray(getattr(store, f"merged_{what}_offset")) for what in ("atom", "edge", "angle")}
         self.atom = _Kind(self._offset("atom"), self._weight(store, "atom"), self._index(store.merged_atom_number))
         self.edge = self._links(store, "edge", ("source", "target", "length"), self.atom.offset)
@@ -104,7 +103,7 @@ class MergedGraphs:
         return torch.from_numpy(self.offsets[what].astype(np.int64)).to(self.device)
 
     def _index(self, array: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.asarray(array).astype(np.int32)).to(self.device, self.index_type)
+        return torch.from_numpy(np.asarray(array).astype(np.int32)).to(self.device)
 
     def _weight(self, store: GraphStore, what: str) -> Tensor:
         return torch.from_numpy(getattr(store, f"merged_{what}_weight").astype(np.float32)).to(self.device)
@@ -113,17 +112,29 @@ class MergedGraphs:
         source, target, value = (np.asarray(getattr(store, f"merged_{what}_{name}")) for name in names)
         offset = self._offset(what)
         sources, targets = self._index(source), self._index(target)
-        by_source, into, out_of = _orders(sources, targets, offset, ends)
+        by_source, into, out_of = self._orders(sources, targets, offset, ends)
         return _Links(
             offset=offset,
             weight=self._weight(store, what),
             value=torch.from_numpy(value.astype(np.float32)).to(self.device),
             source=sources,
             target=targets,
-            by_source=by_source.to(self.index_type),
-            into=into.to(self.index_type),
-            out_of=out_of.to(self.index_type),
+            by_source=by_source,
+            into=into,
+            out_of=out_of,
         )
+
+    def _orders(self, *links: Tensor) -> Sequence[Tensor]:
+        """Order the links of each crystal by source; say where the links into and out of each row begin.
+
+        Links and rows are counted within their crystal; of source, target, offset and ends the last two (M + 1,) are
+        the first of each crystal.
+        """
+        if self.device.type == "cpu":
+            from optiscale.graphs import host
+
+            return host.orders(*links)
+        return _orders(*links)
 
     def sizes(self, rows: np.ndarray) -> np.ndarray:
         """Atoms, edges and angles (…, 3) of crystals `rows` (…)."""
@@ -174,10 +185,6 @@ def _placed(spectra: Tensor, device: torch.device, share: float) -> Tensor:
 
 
 def _orders(source: Tensor, target: Tensor, offset: Tensor, ends: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Order the links of each crystal by source; say where the links into and out of each row begin.
-
-    Links and rows are counted within their crystal; `offset` and `ends` (M + 1,) are the first of each crystal.
-    """
     n_links = offset.diff()
     row_of_crystal = torch.repeat_interleave(ends[:-1], n_links)
     begin = torch.repeat_interleave(offset[:-1], ends.diff())
@@ -188,7 +195,8 @@ def _orders(source: Tensor, target: Tensor, offset: Tensor, ends: Tensor) -> tup
         torch.cumsum(count, 0) - count - begin
         for count in (torch.bincount(rows, minlength=n_rows) for rows in (target + row_of_crystal, sources))
     )
-    return by_source - torch.repeat_interleave(offset[:-1], n_links), into, out_of
+    by_source = by_source - torch.repeat_interleave(offset[:-1], n_links)
+    return by_source.to(torch.int32), into.to(torch.int32), out_of.to(torch.int32)
 
 
 def room(graphs: MergedGraphs, rows: np.ndarray, batch_size: int) -> Shape:

@@ -7,7 +7,7 @@ from ase import Atoms
 from ase.build import bulk
 
 from optiscale.dataset import OpticalDataset
-from optiscale.graphs import GraphStore, MergedGraphs, crystal_graph
+from optiscale.graphs import GraphStore, MergedGraphs, crystal_graph, merged
 from optiscale.graphs.merged import Shape
 from optiscale.graphs.quotient import FlatGraphs, quotient
 
@@ -113,3 +113,12 @@ def test_a_padded_batch_holds_the_same_crystals(dataset: OpticalDataset):
             assert (links.target[links.ptr[row] : links.ptr[row + 1]] == row).all()
             outgoing = links.by_source[links.source_ptr[row] : links.source_ptr[row + 1]]
             assert sorted(outgoing.tolist()) == torch.nonzero(links.source == row).flatten().tolist()
+
+
+def test_the_orders_of_a_processor_are_those_of_a_card(dataset: OpticalDataset):
+    store = GraphStore.open(dataset, cutoff=5.5, angle_cutoff=4.0)
+    graphs = MergedGraphs(store, device=torch.device("cpu"), angles=True)
+    for links, ends in ((graphs.edge, graphs.atom.offset), (graphs.angle, graphs.edge.offset)):
+        orders = merged._orders(links.source, links.target, links.offset, ends)
+        for one, two in zip(orders, (links.by_source, links.into, links.out_of), strict=True):
+            assert torch.equal(one, two)
