@@ -132,7 +132,8 @@ def test_a_search_stops_at_its_budget_and_a_later_one_goes_on() -> None:
     second = world.search("D_c ± 0.02 decades", budget=budget, workers=2)
     assert len(world.made) > before
     assert budget < world.spent() <= 2 * budget
-    assert second.width < first.width
+    for found in (first, second):  # an interval may also widen: more runs may speak for another law
+        assert found.low < TRUE_BREAK < found.high
 
 
 def test_a_search_that_cannot_be_met_spends_the_grid_and_says_so() -> None:
