@@ -36,9 +36,10 @@ class Safety:
     at_end
         Whether the end of the training is worth a checkpoint, too.
     stop
-        Asked before every step; the reason to stop, or None. The checkpoint is written first.
+        Asked before every step of Lightning, which may be many of ours; the reason to stop, or None. The checkpoint is
+        written first.
     beat
-        Called before every step with the number of steps done.
+        Called as often, with the number of steps done.
     """
 
     checkpoint: Path
