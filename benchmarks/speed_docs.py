@@ -76,7 +76,18 @@ def _card(symmetric: dict[str, Any], displaced: dict[str, Any]) -> str:
     )
     rates = f"Measured on the card: {symmetric['matrix_tflops']:.0f} TFLOP/s, {symmetric['copy_tbytes']:.1f} TB/s."
     return "\n".join(
-        [*_tables(symmetric, displaced), "", f"{rates} {grid}", "", *_targets(symmetric), *_profile("cuda"), "", _together(), "", ""]
+        [
+            *_tables(symmetric, displaced),
+            "",
+            f"{rates} {grid}",
+            "",
+            *_targets(symmetric),
+            *_profile("cuda"),
+            "",
+            _together(),
+            "",
+            "",
+        ]
     )
 
 
