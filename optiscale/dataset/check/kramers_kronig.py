@@ -6,7 +6,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 #: poles of the absorption above the window, in units of its upper end; the last stands for "far above"
-_TAIL = (1.025, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 20.0)
+_TAIL = (1.003, 1.025, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 20.0)
 #: and below it, in units of its lower end
 _HEAD = (0.0, 0.5, 0.8, 0.9, 0.975)
 #: the part of the window that is judged: near its ends the missing absorption is no smooth tail
@@ -21,8 +21,7 @@ class KramersKronig:
     points, plus what absorption outside the window adds. That part is unknown but not arbitrary: it is a sum of
     Sellmeier terms a / (w_j^2 - w^2) with a >= 0 and w_j above the window (or below, if the window begins above 0).
     Their best non-negative combination is taken off; what remains, relative to Re eps - 1 in the mean of absolute
-    values, is zero for a causal response and of order 1 for unrelated parts. A line narrower than the distance of the
-    terms, at the very end of the window, leaves up to 0.03.
+    values, is zero for a causal response and of order 1 for unrelated parts.
 
     Parameters
     ----------
