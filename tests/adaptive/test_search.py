@@ -132,8 +132,11 @@ def test_a_search_stops_at_its_budget_and_a_later_one_goes_on() -> None:
     second = world.search("D_c ± 0.02 decades", budget=budget, workers=2)
     assert len(world.made) > before
     assert budget < world.spent() <= 2 * budget
-    for found in (first, second):  # an interval may also widen: more runs may speak for another law
+    later = [world.search("D_c ± 0.02 decades", budget=budget, workers=2) for _ in range(2)]
+    for found in (first, second, *later):
         assert found.low < TRUE_BREAK < found.high
+    # a step may widen it, where more runs speak for another law; all of them together narrow it
+    assert later[-1].width < 0.8 * first.width
 
 
 def test_a_search_that_cannot_be_met_spends_the_grid_and_says_so() -> None:

@@ -67,6 +67,7 @@ def test_a_loss_below_the_floor_is_unreachable(lines):
     assert sum(one.size is None for one in answers) >= 9
     # A law without floor that keeps some weight says otherwise only where no data have judged it.
     assert all(one.beyond > 100 for one in answers if one.size is not None)
+    assert all(one.high is None for one in answers), "no answer rules the floor out"
     assert all(
         one.verdict.startswith("unreachable: the floor is 0.")
         for one in answers
